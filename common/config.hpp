@@ -1,0 +1,88 @@
+// RunConfig: everything a training run is made of, from command line over config file over defaults. One table (config.cpp)
+// names, documents, parses, prints and checks each option; an unknown key or a bad value is a ConfigError of one line that names key,
+// value, what is allowed and where it came from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/parameters.hpp"
+#include "common/rules.hpp"
+
+namespace eggroll {
+
+// A number of generations, given as such or as a percentage of the planned ones ("42%").
+struct Schedule {
+  double value = 1000;
+  bool is_percent = false;
+
+  double generations(uint64_t planned) const {
+    return is_percent ? value / 100.0 * static_cast<double>(planned) : value;
+  }
+};
+
+struct RunConfig {
+  std::string task = "lm";
+  std::string data;
+  std::string run = "run";
+  std::string resume;
+  std::string init;
+  double held_out = 0.05;
+
+  uint32_t layers = 6;
+  uint32_t width = 256;
+
+  uint64_t seed = 1;
+  uint64_t generations = 1000;
+  uint64_t population = 1024;
+  uint32_t group_size = 2;
+  uint32_t tokens_per_update = 100;
+  int noise_rank = 1;
+  uint32_t noise_reuse = 1;
+  int sigma_shift = 4;
+  Rounding perturbation_rounding = Rounding::nearest;
+  Carry carry = Carry::pair;
+
+  FitnessRule fitness = FitnessRule::levels;
+  FitnessEncoding fitness_encoding = FitnessEncoding::int32;
+  UpdateRule update = UpdateRule::sigma_delta;
+  double threshold_factor = 2;
+  double alpha = 4;
+  Schedule alpha_decay = {};
+
+  std::string device = "cpu";
+  int threads = 0;  // 0: the usable cores of the node, shared among its ranks
+  uint64_t validate_every = 100;
+  uint64_t validate_streams = 64;
+  uint64_t checkpoint_every = 1000;
+  uint64_t keep_checkpoints = 3;
+  uint64_t digest_every = 100;
+  bool dry_run = false;
+
+  uint64_t pairs() const { return population / 2; }
+  uint64_t sequences() const { return population / group_size; }
+  IntRnnShape shape() const { return {layers, width}; }
+};
+
+struct ParsedConfig {
+  RunConfig config;
+  std::vector<std::string> given;  // names of the options that command line or file set
+  bool help = false;
+};
+
+// arguments: what follows `eggroll train`.
+ParsedConfig parse_train_config(const std::vector<std::string>& arguments);
+// The text of a config.ini as write_config made it, or as a person wrote it; `source` names it in errors.
+RunConfig parse_config_text(const std::string& text, const std::string& source);
+// Complete and re-runnable: each option with its value, grouped and commented as in --help.
+std::string write_config(const RunConfig& config);
+std::string train_help();
+
+// Everything that can be checked without reading data: ranges, and combinations that exclude each other.
+void validate_config(const RunConfig& config);
+// --resume: the run goes on with its own config; only what cannot change its results may differ (generations, threads, device,
+// run, data, and the -every and keep options). Any other option that is given with another value is a ConfigError.
+RunConfig config_for_resume(const RunConfig& saved, const ParsedConfig& given);
+
+}  // namespace eggroll

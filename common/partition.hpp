@@ -1,0 +1,29 @@
+// Who evaluates what. A tile is a fixed number of consecutive pairs, a constant of the run and not of the ranks: the unit of
+// evaluation and of scheduling. Ranks own contiguous slices of whole tiles, computed here and never sent.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace eggroll {
+
+inline constexpr uint64_t kTilePairs = 16;
+
+struct PairRange {
+  uint64_t first = 0;
+  uint64_t count = 0;
+
+  uint64_t end() const { return first + count; }
+  bool operator==(const PairRange&) const = default;
+};
+
+// The pairs of one rank. Slices differ by at most one tile and cover 0 ... pairs - 1 in rank order.
+inline PairRange pairs_of_rank(uint64_t pairs, int rank, int ranks) {
+  const uint64_t tiles = (pairs + kTilePairs - 1) / kTilePairs;
+  const auto edge = [&](int r) {
+    return std::min(pairs, tiles * static_cast<uint64_t>(r) / static_cast<uint64_t>(ranks) * kTilePairs);
+  };
+  return {edge(rank), edge(rank + 1) - edge(rank)};
+}
+
+}  // namespace eggroll
