@@ -1,24 +1,34 @@
-// The few messages of a run. Every call is collective over the current group; a waiting rank polls and sleeps, so it costs
-// no core that another rank could use. The group behind the seam can be replaced between generations (fewer ranks after a loss)
-// without the callers noticing more than rank() and size().
+// The few messages of a run, in host memory. Every call is collective: all ranks of the group make
+// the same calls with the same sizes in the same order, also while all-reduces are pending. A
+// waiting rank polls and sleeps, so it costs no core that another rank could use. The main thread
+// alone calls.
+//
+// Calls throw Error when the group cannot complete them; after that the group is of no more use.
+// Callers ask rank() and size() anew each generation: another group (fewer ranks after a loss) may
+// then stand here.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <ranges>
 #include <span>
 #include <string>
-#include <vector>
+#include <type_traits>
 
 namespace eggroll {
 
 class Collectives {
  public:
-  // A running operation; its buffer stays untouched until wait() or a true test().
+  // A running operation; its buffer stays in place and untouched until wait() or a true test().
+  // Destroying it completes it first, as it would otherwise write into memory that is gone; when an
+  // exception passes, it tries for a moment only.
   class Pending {
    public:
     virtual ~Pending() = default;
-    virtual bool test() = 0;  // drives progress; true once complete
+    // True once complete. Drives the progress of all pending operations, so a rank that computes
+    // meanwhile calls it now and then.
+    virtual bool test() = 0;
   };
 
   virtual ~Collectives() = default;
@@ -29,34 +39,37 @@ class Collectives {
 
   // Rank 0's bytes to all.
   virtual void broadcast(std::span<std::byte> data) = 0;
-  // Each rank's bytes to rank 0, in rank order; counts[r] bytes come from rank r (known to all). all: rank 0 only.
-  virtual void gather(std::span<const std::byte> mine, std::span<const size_t> counts, std::span<std::byte> all) = 0;
+  // Each rank's bytes to rank 0, in rank order; counts[r] bytes come from rank r (known to all).
+  // all: rank 0 only.
+  virtual void gather(std::span<const std::byte> mine, std::span<const size_t> counts,
+                      std::span<std::byte> all) = 0;
   // The reverse.
-  virtual void scatter(std::span<const std::byte> all, std::span<const size_t> counts, std::span<std::byte> mine) = 0;
-  // The same number of bytes of each rank to every rank.
+  virtual void scatter(std::span<const std::byte> all, std::span<const size_t> counts,
+                       std::span<std::byte> mine) = 0;
+  // The same number of bytes of each rank to every rank, in rank order.
   virtual void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) = 0;
   virtual void barrier() = 0;
 
-  // In-place element-wise sums over ranks.
+  // In-place element-wise sums over ranks. That they fit is for the caller to know. Any number may
+  // be pending, and they may be completed in any order.
   virtual std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t> data) = 0;
   virtual std::unique_ptr<Pending> start_all_reduce_sum(std::span<int64_t> data) = 0;
   // Polls with growing sleeps until complete.
   static void wait(Pending& pending);
 
-  uint64_t bytes_sent() const { return bytes_sent_; }  // payload this rank has sent, as the algorithm counts it
+  // Payload this rank has sent. Of an all-reduce the ring's share is counted, 2 (size - 1) / size
+  // of its bytes, and of an all-gather size - 1 times this rank's; what the library really sends
+  // may be more.
+  uint64_t bytes_sent() const { return bytes_sent_; }
 
  protected:
   uint64_t bytes_sent_ = 0;
 };
 
-// Views of one value or of a contiguous range as bytes.
-template <typename T>
-std::span<std::byte> bytes_of(T& value) {
-  return std::as_writable_bytes(std::span(&value, 1));
-}
-
-// MPI for the life of this object: initialised (funneled), errors returned and thrown, finalised. The world may be one process
-// without a launcher.
+// MPI for the life of this object, one a process: initialised (funneled), errors returned and
+// thrown, SIGPIPE ignored (a send to a dead peer over TCP would end the sender), finalised. The
+// world may be one process without a launcher. Belongs outside main's try block: when an exception
+// leaves its scope it ends every rank, as the others may wait for this one.
 class MpiSession {
  public:
   MpiSession();
@@ -64,11 +77,35 @@ class MpiSession {
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
 
-  std::unique_ptr<Collectives> world() const;
+  // All ranks; collective. Every group and its pending operations are destroyed before the session
+  // is. A call longer than max_message elements travels as several messages: MPI counts in int.
+  std::unique_ptr<Collectives> world(size_t max_message = size_t{1} << 30) const;
   // Ends every rank with this exit code; does not return.
   [[noreturn]] void abort(int code) const;
 };
 
 std::string host_name();
+
+// Views of one value or of a contiguous range as bytes; writable where the elements are.
+template <typename T>
+auto as_byte_span(std::span<T> elements) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  if constexpr (std::is_const_v<T>) {
+    return std::as_bytes(elements);
+  } else {
+    return std::as_writable_bytes(elements);
+  }
+}
+
+template <typename T>
+requires(!std::ranges::range<T>) auto bytes_of(T& value) {
+  return as_byte_span(std::span(&value, 1));
+}
+
+template <std::ranges::contiguous_range Range>
+requires std::ranges::borrowed_range<Range>
+auto bytes_of(Range&& range) {
+  return as_byte_span(std::span(std::ranges::data(range), std::ranges::size(range)));
+}
 
 }  // namespace eggroll

@@ -1,9 +1,16 @@
-// RunConfig: everything a training run is made of, from command line over config file over defaults. One table (config.cpp)
-// names, documents, parses, prints and checks each option; an unknown key or a bad value is a ConfigError of one line that names key,
-// value, what is allowed and where it came from.
+// RunConfig: everything a training run is made of, from command line over config file over
+// defaults. One table (config_options.cpp) names, documents, parses, prints and checks each option;
+// an unknown key or a bad value is a ConfigError of one line that names key, value, what is allowed
+// and where it came from.
+//
+// How main uses it:
+//   parsed = parse_train_config(arguments)
+//   config = parsed.config.resume.empty() ? parsed.config : config_for_resume(saved, parsed)
+//   validate_config(config, parsed.given)
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,6 +27,7 @@ struct Schedule {
   double generations(uint64_t planned) const {
     return is_percent ? value / 100.0 * static_cast<double>(planned) : value;
   }
+  bool operator==(const Schedule&) const = default;
 };
 
 struct RunConfig {
@@ -39,7 +47,7 @@ struct RunConfig {
   uint32_t group_size = 2;
   uint32_t tokens_per_update = 100;
   int noise_rank = 1;
-  uint32_t noise_reuse = 1;
+  uint32_t noise_reuse = 1;  // generations that share their noise; 0: all of them
   int sigma_shift = 4;
   Rounding perturbation_rounding = Rounding::nearest;
   Carry carry = Carry::pair;
@@ -52,8 +60,8 @@ struct RunConfig {
   Schedule alpha_decay = {};
 
   std::string device = "cpu";
-  int threads = 0;  // 0: the usable cores of the node, shared among its ranks
-  uint64_t validate_every = 100;
+  int threads = 0;                // 0: the usable cores of the node, shared among its ranks
+  uint64_t validate_every = 100;  // 0: only at the end; so too for checkpoints and digests
   uint64_t validate_streams = 64;
   uint64_t checkpoint_every = 1000;
   uint64_t keep_checkpoints = 3;
@@ -63,26 +71,38 @@ struct RunConfig {
   uint64_t pairs() const { return population / 2; }
   uint64_t sequences() const { return population / group_size; }
   IntRnnShape shape() const { return {layers, width}; }
+  bool operator==(const RunConfig&) const = default;
 };
+
+// Where an option was set: its name -> "command line" or "file.ini line 3".
+using OptionSources = std::map<std::string, std::string>;
 
 struct ParsedConfig {
   RunConfig config;
-  std::vector<std::string> given;  // names of the options that command line or file set
-  bool help = false;
+  OptionSources given;  // the options that command line or file set
+  bool help = false;    // --help was there: config and given are those of an empty command line
 };
 
-// arguments: what follows `eggroll train`.
+// arguments: what follows `eggroll train`. Each value is checked by itself; values against each
+// other by validate_config.
 ParsedConfig parse_train_config(const std::vector<std::string>& arguments);
-// The text of a config.ini as write_config made it, or as a person wrote it; `source` names it in errors.
+// The text of a config.ini as write_config made it, or as a person wrote it; `source` names it in
+// errors. Lines are `key = value`, blank, or comments; a # that begins a comment stands at the
+// start of a line or after a blank. A value that holds # or begins with a blank stands in quotes.
 RunConfig parse_config_text(const std::string& text, const std::string& source);
-// Complete and re-runnable: each option with its value, grouped and commented as in --help.
+// Complete and re-runnable: each option of the run with its value, grouped and commented as in
+// --help. What belongs to one invocation (resume, dry-run) is left out.
 std::string write_config(const RunConfig& config);
 std::string train_help();
 
-// Everything that can be checked without reading data: ranges, and combinations that exclude each other.
-void validate_config(const RunConfig& config);
-// --resume: the run goes on with its own config; only what cannot change its results may differ (generations, threads, device,
-// run, data, and the -every and keep options). Any other option that is given with another value is a ConfigError.
+// Everything that can be checked without reading data: ranges, and combinations that exclude each
+// other. `sources` puts into the error where a value came from.
+void validate_config(const RunConfig& config, const OptionSources& sources = {});
+// --resume: the run goes on with its own config; only what cannot change its results may differ
+// (generations, threads, device, run, data, fitness-encoding, and the -every and keep options). Any
+// other option that is given with another value is a ConfigError. Without --run it goes on in the
+// folder that --resume names. Other planned generations leave a schedule in percent where it was:
+// it becomes the number of generations that it stood for.
 RunConfig config_for_resume(const RunConfig& saved, const ParsedConfig& given);
 
 }  // namespace eggroll

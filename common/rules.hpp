@@ -1,6 +1,8 @@
 // The named choices of a run. One word means the same in the config, in the code and in the documents.
 #pragma once
 
+#include <cstdint>
+
 namespace eggroll {
 
 enum class Rounding { nearest, floor };            // of a perturbation to the grid of the weights
@@ -8,5 +10,10 @@ enum class Carry { own, pair, reset };             // what a member's hidden sta
 enum class FitnessRule { sign, levels };           // what a pair's two scores say: {-1, 0, 1} or {-2 ... 2}
 enum class FitnessEncoding { int32, ternary };     // how fitness travels: 4 bytes a member, or 5 pairs a byte
 enum class UpdateRule { threshold, sigma_delta };  // how summed evidence moves a weight
+
+// Hidden states that a pair keeps from generation to generation.
+constexpr uint64_t state_slots_per_pair(Carry carry) {
+  return carry == Carry::own ? 2 : carry == Carry::pair ? 1 : 0;
+}
 
 }  // namespace eggroll

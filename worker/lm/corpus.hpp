@@ -1,4 +1,6 @@
-// A corpus of bytes: one file, or every regular file below a folder in path order with a zero byte (document boundary) between them.
+// A corpus of bytes: one file, or every regular file below a folder in path order with a zero byte
+// (document boundary) between them. Path order is the byte order of the paths below the folder, the
+// same in every locale; empty files are passed over, links to files are followed.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +13,8 @@ namespace eggroll {
 
 class Corpus {
  public:
-  // Throws ConfigError naming `path` when it is missing, unreadable or empty. held_out: share of the bytes at the end that
-  // training never sees, 0 <= held_out < 1.
+  // Throws ConfigError naming `path` when it is missing, unreadable or empty. held_out: share of
+  // the bytes at the end that training never sees, 0 <= held_out < 1.
   Corpus(const std::filesystem::path& path, double held_out);
 
   std::span<const uint8_t> all() const { return bytes_; }

@@ -1,0 +1,381 @@
+// Collectives over MPI in host memory. Only non-blocking operations are used, as Open MPI burns a
+// core inside a blocking one; the exceptions are the set-up of a group and the session's own start
+// and end.
+// The C interface only: the C++ one of old is gone from the standard, and its headers do not
+// compile without warnings.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
+
+#include <fmt/format.h>
+#include <mpi.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "common/check.hpp"
+#include "common/collectives.hpp"
+
+namespace eggroll {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::microseconds;
+
+// A peer that is already there answers within the yields, which leave the core to any other rank
+// that has work. After that a sleep is a sixteenth of the time waited so far: a wait ends about
+// that much late, half a millisecond at most, and a long one costs about three hundredths of a
+// core.
+constexpr microseconds kYieldFor{100};
+constexpr int kSleepShare = 16;
+constexpr microseconds kShortestSleep{20};
+constexpr microseconds kLongestSleep{500};
+// How long an exception may be held up by operations that the other ranks might never join.
+constexpr std::chrono::seconds kUnwindFor{2};
+// The kernel adds up to this much to a sleep; its default of 50 us would be most of a short one.
+constexpr unsigned long kTimerSlackNs = 1000;
+
+void pause_after(Clock::duration waited) {
+  if (waited < kYieldFor) {
+    sched_yield();
+  } else {
+    std::this_thread::sleep_for(
+        std::clamp<Clock::duration>(waited / kSleepShare, kShortestSleep, kLongestSleep));
+  }
+}
+
+std::string where() {
+  int rank = 0;
+  int size = 1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  return fmt::format("rank {} of {} on {}", rank, size, host_name());
+}
+
+void check_mpi(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  MPI_Error_string(code, text.data(), &length);
+  throw Error(fmt::format("{} failed: {} ({})", call, text.data(), where()));
+}
+
+[[noreturn]] void end_every_rank(int code) {
+  std::fflush(nullptr);
+  int size = 1;
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  if (size == 1) {
+    MPI_Finalize();  // nobody to end: no banner, and the launcher's temporary files go
+  } else {
+    MPI_Abort(MPI_COMM_WORLD, code);
+  }
+  std::_Exit(code);
+}
+
+// A communicator with its owners: the group and the operations pending on it, whichever lives
+// longer.
+struct Communicator {
+  explicit Communicator(MPI_Comm owned) : handle(owned) { ++alive; }
+  ~Communicator() {
+    --alive;
+    // With operations that never completed it is left to the end of the process.
+    if (!is_abandoned) MPI_Comm_free(&handle);
+  }
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  MPI_Comm handle;
+  bool is_abandoned = false;  // nobody waits on it any more
+  static inline int alive = 0;
+};
+
+class MpiPending final : public Collectives::Pending {
+ public:
+  explicit MpiPending(std::shared_ptr<Communicator> communicator)
+      : communicator_(std::move(communicator)), exceptions_(std::uncaught_exceptions()) {}
+
+  ~MpiPending() override {
+    const bool is_unwinding = std::uncaught_exceptions() > exceptions_;
+    const Clock::time_point start = Clock::now();
+    while (!communicator_->is_abandoned) {
+      if (advance() != MPI_SUCCESS) communicator_->is_abandoned = true;
+      if (requests_.empty()) return;
+      const Clock::duration waited = Clock::now() - start;
+      if (is_unwinding && waited > kUnwindFor) communicator_->is_abandoned = true;
+      pause_after(waited);
+    }
+  }
+
+  bool test() override {
+    const int code = advance();
+    if (code != MPI_SUCCESS) communicator_->is_abandoned = true;
+    check_mpi(code, "MPI_Test");
+    return requests_.empty();
+  }
+
+  // The result of the call that started `request`, which becomes part of this operation.
+  void add(int code, MPI_Request request, const char* call) {
+    check_mpi(code, call);
+    requests_.push_back(request);
+  }
+
+ private:
+  // Drops the requests that are complete.
+  int advance() {
+    while (!requests_.empty()) {
+      int is_complete = 0;
+      const int code = MPI_Test(&requests_.back(), &is_complete, MPI_STATUS_IGNORE);
+      if (code != MPI_SUCCESS) return code;
+      if (!is_complete) break;
+      requests_.pop_back();
+    }
+    return MPI_SUCCESS;
+  }
+
+  std::shared_ptr<Communicator> communicator_;
+  std::vector<MPI_Request> requests_;
+  int exceptions_;
+};
+
+// The part of each rank's slice that lies in bytes [first, first + length) of all slices in rank
+// order, as MPI wants it.
+struct Window {
+  std::vector<int> counts;
+  std::vector<int> displacements;
+
+  Window(std::span<const size_t> slices, size_t first, size_t length) {
+    size_t start = 0;
+    for (const size_t slice : slices) {
+      const size_t from = std::clamp(start, first, first + length);
+      const size_t to = std::clamp(start + slice, first, first + length);
+      counts.push_back(static_cast<int>(to - from));
+      displacements.push_back(static_cast<int>(from - first));
+      start += slice;
+    }
+  }
+};
+
+class MpiCollectives final : public Collectives {
+ public:
+  // Owns the communicator from here on. Whatever made it is no concern of this class: a duplicate
+  // of the world, or later one over the ranks that are left.
+  MpiCollectives(MPI_Comm communicator, size_t max_message)
+      : communicator_(std::make_shared<Communicator>(communicator)), max_message_(max_message) {
+    check_mpi(MPI_Comm_set_errhandler(communicator, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    check_mpi(MPI_Comm_rank(communicator, &rank_), "MPI_Comm_rank");
+    check_mpi(MPI_Comm_size(communicator, &size_), "MPI_Comm_size");
+    MPI_Comm node = MPI_COMM_NULL;
+    check_mpi(MPI_Comm_split_type(communicator, MPI_COMM_TYPE_SHARED, /*key=*/rank_, MPI_INFO_NULL,
+                                  &node),
+              "MPI_Comm_split_type");
+    const int code = MPI_Comm_size(node, &ranks_on_this_node_);
+    MPI_Comm_free(&node);
+    check_mpi(code, "MPI_Comm_size");
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  int ranks_on_this_node() const override { return ranks_on_this_node_; }
+
+  void broadcast(std::span<std::byte> data) override {
+    if (size_ == 1) return;
+    broadcast_from(0, data);
+    if (rank_ == 0) bytes_sent_ += data.size() * others();
+  }
+
+  void gather(std::span<const std::byte> mine, std::span<const size_t> counts,
+              std::span<std::byte> all) override {
+    const Slices slices = check_slices(counts, mine.size(), all.size());
+    if (size_ == 1) return copy(mine, all);
+    for (size_t first = 0; first < slices.total; first += max_message_) {
+      const Window window(counts, first, max_message_);
+      MPI_Request request = MPI_REQUEST_NULL;
+      const int code = MPI_Igatherv(sent_in(mine, slices.mine_from, first), window.counts[rank_],
+                                    MPI_BYTE, rank_ == 0 ? all.data() + first : nullptr,
+                                    window.counts.data(), window.displacements.data(), MPI_BYTE,
+                                    /*root=*/0, communicator_->handle, &request);
+      finish(code, request, "MPI_Igatherv");
+    }
+    if (rank_ != 0) bytes_sent_ += mine.size();
+  }
+
+  void scatter(std::span<const std::byte> all, std::span<const size_t> counts,
+               std::span<std::byte> mine) override {
+    const Slices slices = check_slices(counts, mine.size(), all.size());
+    if (size_ == 1) return copy(all, mine);
+    for (size_t first = 0; first < slices.total; first += max_message_) {
+      const Window window(counts, first, max_message_);
+      MPI_Request request = MPI_REQUEST_NULL;
+      const int code = MPI_Iscatterv(rank_ == 0 ? all.data() + first : nullptr,
+                                     window.counts.data(), window.displacements.data(), MPI_BYTE,
+                                     sent_in(mine, slices.mine_from, first), window.counts[rank_],
+                                     MPI_BYTE, /*root=*/0, communicator_->handle, &request);
+      finish(code, request, "MPI_Iscatterv");
+    }
+    if (rank_ == 0) bytes_sent_ += all.size() - mine.size();
+  }
+
+  void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
+    require(all.size() == mine.size() * static_cast<size_t>(size_), "all_gather of equal sizes");
+    if (size_ == 1) return copy(mine, all);
+    if (mine.size() <= max_message_) {
+      const int count = static_cast<int>(mine.size());
+      MPI_Request request = MPI_REQUEST_NULL;
+      const int code = MPI_Iallgather(mine.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE,
+                                      communicator_->handle, &request);
+      finish(code, request, "MPI_Iallgather");
+    } else {
+      // In several messages the parts of a rank would not lie one after another.
+      copy(mine, all.subspan(mine.size() * rank_, mine.size()));
+      for (int root = 0; root < size_; ++root)
+        broadcast_from(root, all.subspan(mine.size() * root, mine.size()));
+    }
+    bytes_sent_ += mine.size() * others();
+  }
+
+  void barrier() override {
+    if (size_ == 1) return;
+    MPI_Request request = MPI_REQUEST_NULL;
+    const int code = MPI_Ibarrier(communicator_->handle, &request);
+    finish(code, request, "MPI_Ibarrier");
+  }
+
+  std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t> data) override {
+    return start_sum(data, MPI_INT32_T);
+  }
+  std::unique_ptr<Pending> start_all_reduce_sum(std::span<int64_t> data) override {
+    return start_sum(data, MPI_INT64_T);
+  }
+
+ private:
+  struct Slices {
+    size_t total = 0;
+    size_t mine_from = 0;  // where this rank's slice begins
+  };
+
+  uint64_t others() const { return static_cast<uint64_t>(size_ - 1); }
+
+  static void copy(std::span<const std::byte> from, std::span<std::byte> to) {
+    if (!from.empty()) std::memcpy(to.data(), from.data(), from.size());
+  }
+
+  Slices check_slices(std::span<const size_t> counts, size_t mine, size_t all) const {
+    require(counts.size() == static_cast<size_t>(size_), "one count a rank");
+    require(counts[rank_] == mine, "a slice of the size that its count says");
+    const Slices slices = {std::accumulate(counts.begin(), counts.end(), size_t{0}),
+                           std::accumulate(counts.begin(), counts.begin() + rank_, size_t{0})};
+    require(rank_ != 0 || all == slices.total, "room for all slices on rank 0");
+    return slices;
+  }
+
+  // Where the window that begins at byte `first` of all slices meets this rank's own slice.
+  template <typename Byte>
+  static Byte* sent_in(std::span<Byte> mine, size_t mine_from, size_t first) {
+    return mine.data() + std::min(mine.size(), first - std::min(first, mine_from));
+  }
+
+  void finish(int code, MPI_Request request, const char* call) {
+    MpiPending pending(communicator_);
+    pending.add(code, request, call);
+    wait(pending);
+  }
+
+  void broadcast_from(int root, std::span<std::byte> data) {
+    for (size_t first = 0; first < data.size(); first += max_message_) {
+      const int count = static_cast<int>(std::min(max_message_, data.size() - first));
+      MPI_Request request = MPI_REQUEST_NULL;
+      const int code =
+          MPI_Ibcast(data.data() + first, count, MPI_BYTE, root, communicator_->handle, &request);
+      finish(code, request, "MPI_Ibcast");
+    }
+  }
+
+  template <typename T>
+  std::unique_ptr<Pending> start_sum(std::span<T> data, MPI_Datatype type) {
+    auto pending = std::make_unique<MpiPending>(communicator_);
+    if (size_ == 1) return pending;  // complete from the start
+    for (size_t first = 0; first < data.size(); first += max_message_) {
+      const int count = static_cast<int>(std::min(max_message_, data.size() - first));
+      MPI_Request request = MPI_REQUEST_NULL;
+      const int code = MPI_Iallreduce(MPI_IN_PLACE, data.data() + first, count, type, MPI_SUM,
+                                      communicator_->handle, &request);
+      pending->add(code, request, "MPI_Iallreduce");
+    }
+    bytes_sent_ += 2 * data.size_bytes() * others() / static_cast<uint64_t>(size_);
+    return pending;
+  }
+
+  std::shared_ptr<Communicator> communicator_;
+  size_t max_message_;
+  int rank_ = 0;
+  int size_ = 1;
+  int ranks_on_this_node_ = 1;
+};
+
+}  // namespace
+
+void Collectives::wait(Pending& pending) {
+  if (pending.test()) return;
+  const Clock::time_point start = Clock::now();
+  while (!pending.test()) pause_after(Clock::now() - start);
+}
+
+MpiSession::MpiSession() {
+  int is_initialized = 0;
+  MPI_Initialized(&is_initialized);
+  require(!is_initialized, "one MPI session a process");
+  std::signal(SIGPIPE, SIG_IGN);
+  prctl(PR_SET_TIMERSLACK, kTimerSlackNs, 0, 0, 0);
+  int provided = MPI_THREAD_SINGLE;
+  const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+  if (code != MPI_SUCCESS)
+    throw Error(fmt::format("MPI_Init_thread failed with code {} on {}", code, host_name()));
+  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  if (provided < MPI_THREAD_FUNNELED)
+    throw Error("this MPI library offers no thread level of MPI_THREAD_FUNNELED (" + where() + ")");
+}
+
+MpiSession::~MpiSession() {
+  const char* broken = nullptr;
+  if (std::uncaught_exceptions() > 0) {
+    broken = "an error left the scope of the MPI session";
+  } else if (Communicator::alive > 0) {
+    broken = "internal promise broken: groups are destroyed before the MPI session";
+  }
+  if (broken != nullptr) {
+    std::fprintf(stderr, "%s: %s\n", where().c_str(), broken);
+    end_every_rank(1);
+  }
+  MPI_Finalize();
+}
+
+std::unique_ptr<Collectives> MpiSession::world(size_t max_message) const {
+  require(max_message > 0 && max_message <= std::numeric_limits<int>::max(),
+          "a message length that MPI can count");
+  MPI_Comm duplicate = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &duplicate), "MPI_Comm_dup");
+  return std::make_unique<MpiCollectives>(duplicate, max_message);
+}
+
+void MpiSession::abort(int code) const { end_every_rank(code); }
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "unknown host";
+  return name.data();
+}
+
+}  // namespace eggroll

@@ -1,0 +1,94 @@
+// The part of HDF5 that a checkpoint needs, for checkpoint.cpp alone: groups, datasets of int8 or
+// int32, and attributes that are numbers or text. Files from elsewhere are read with suspicion:
+// hard links only, data inside the file only, every size checked before memory is taken. Each
+// failure is an Error that names the file; HDF5 itself prints nothing.
+#pragma once
+
+#include <hdf5.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace eggroll::hdf5 {
+
+// Owns one id of the library.
+class Handle {
+ public:
+  using Close = herr_t (*)(hid_t);
+
+  Handle() = default;
+  Handle(hid_t id, Close close) : id_(id), close_(close) {}
+  ~Handle() { reset(); }
+  Handle(Handle&& other) noexcept;
+  Handle& operator=(Handle&& other) noexcept;
+
+  hid_t get() const { return id_; }
+  bool is_valid() const { return id_ >= 0; }
+  bool reset();  // closes; false where the library could not
+
+ private:
+  hid_t id_ = H5I_INVALID_HID;
+  Close close_ = nullptr;
+};
+
+enum class Element { int8, int32 };
+inline size_t bytes_of(Element element) { return element == Element::int8 ? 1 : 4; }
+
+// An open dataset of 1 to 3 dimensions. A row is what one index of the first dimension holds.
+struct Dataset {
+  Handle handle;
+  std::string name;  // as errors call it: parameters/emb
+  Element element = Element::int8;
+  std::vector<uint64_t> shape;
+
+  uint64_t row_elements() const;
+  uint64_t elements() const { return shape[0] * row_elements(); }
+};
+
+// The words of a shape: [256, 64].
+std::string shape_text(const std::vector<uint64_t>& shape);
+
+class File {
+ public:
+  static File create(const std::filesystem::path& path);  // replaces what is there
+  static File open(const std::filesystem::path& path);    // to read
+
+  const std::filesystem::path& path() const { return path_; }
+  [[noreturn]] void fail(const std::string& what) const;  // throws Error: path: what
+
+  void write_number(const char* name, uint64_t value);
+  void write_text(const char* name, const std::string& value);
+  void create_group(const std::string& name);
+  // group: empty for the root.
+  Dataset create_dataset(const std::string& group, const std::string& name, Element element,
+                         std::vector<uint64_t> shape);
+  void write_rows(const Dataset& dataset, uint64_t first, uint64_t rows, const void* values);
+  // Everything to the operating system; the file is closed then, also when this throws.
+  void close();
+
+  // Attributes of the root; nothing where there is none of that name. A number is not negative.
+  std::optional<uint64_t> number(const char* name) const;
+  std::optional<std::string> text(const char* name) const;
+  // Whether the root or a group in it has a link of this name, of whatever kind.
+  bool has(const std::string& group, const std::string& name) const;
+  // Names in a group of the root, sorted by their bytes.
+  std::vector<std::string> names(const std::string& group) const;
+  Dataset open_dataset(const std::string& group, const std::string& name, Element element) const;
+  void read_rows(const Dataset& dataset, uint64_t first, uint64_t rows, void* values) const;
+
+ private:
+  File(std::filesystem::path path, Handle handle);
+  Handle open_object(hid_t parent, const std::string& name, H5I_type_t type) const;
+  Handle open_group(const std::string& name) const;
+  [[noreturn]] void fail_in_library(const std::string& doing) const;
+  void check(bool worked, const char* doing) const;
+
+  std::filesystem::path path_;
+  Handle file_;
+};
+
+}  // namespace eggroll::hdf5

@@ -1,0 +1,13 @@
+// The commands beside `train`: one process, no messages. Each returns its exit code.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace eggroll {
+
+int evaluate_command(const std::vector<std::string>& arguments);  // loss of the unperturbed model on a text
+int sample_command(const std::vector<std::string>& arguments);    // text from a trained model
+int inspect_command(const std::vector<std::string>& arguments);   // what is in a checkpoint
+
+}  // namespace eggroll

@@ -1,0 +1,85 @@
+// eggroll: evolution strategies with low-rank perturbations on MPI ranks. The only place that catches.
+//   exit codes: 0 done (or stopped by a signal, with a checkpoint)   1 the run broke   2 options, files or data do not fit
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "common/check.hpp"
+#include "common/collectives.hpp"
+#include "common/config.hpp"
+#include "coordinator/commands.hpp"
+#include "coordinator/train.hpp"
+
+namespace {
+
+constexpr const char* kUsage =
+    "eggroll: train networks by evolution strategies with low-rank perturbations, on MPI ranks\n"
+    "\n"
+    "  eggroll train    --data FILE ...                train a model; under mpirun or srun on many ranks\n"
+    "  eggroll evaluate --checkpoint PATH --data FILE  bits per byte of a trained model on a text\n"
+    "  eggroll sample   --checkpoint PATH              text from a trained model\n"
+    "  eggroll inspect  --checkpoint PATH              what is in a checkpoint\n"
+    "\n"
+    "eggroll COMMAND --help lists a command's options.\n";
+
+constexpr int kBroke = 1, kMisused = 2;
+
+void complain(const std::string& what) { fmt::print(stderr, "eggroll: {}\n", what); }
+
+int train_on_all_ranks(const std::vector<std::string>& arguments) {
+  const eggroll::MpiSession session;
+  const auto group = session.world();
+  try {
+    return eggroll::train(arguments, *group);
+  } catch (const eggroll::ConfigError& e) {  // the same on every rank
+    if (group->rank() == 0) complain(e.what());
+    return kMisused;
+  } catch (const std::exception& e) {  // this rank's alone: the others may be waiting for it
+    complain(group->size() == 1 ? e.what()
+                                : fmt::format("rank {} on host {}: {}", group->rank(), eggroll::host_name(), e.what()));
+    session.abort(kBroke);
+  }
+}
+
+int run_alone(int (*command)(const std::vector<std::string>&), const std::string& name,
+              const std::vector<std::string>& arguments) {
+  const char* ranks = std::getenv("OMPI_COMM_WORLD_SIZE");
+  if (ranks && std::string(ranks) != "1")
+    throw eggroll::ConfigError(fmt::format("{} runs in one process; start it without mpirun", name));
+  return command(arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> all(argv + 1, argv + argc);
+  if (all.empty() || all[0] == "--help" || all[0] == "help") {
+    std::fputs(kUsage, all.empty() ? stderr : stdout);
+    return all.empty() ? kMisused : 0;
+  }
+  const std::string& command = all[0];
+  const std::vector<std::string> arguments(all.begin() + 1, all.end());
+  try {
+    if (command == "train") {
+      if (std::ranges::find(arguments, "--help") == arguments.end()) return train_on_all_ranks(arguments);
+      fmt::print("{}", eggroll::train_help());
+      return 0;
+    }
+    if (command == "evaluate") return run_alone(eggroll::evaluate_command, command, arguments);
+    if (command == "sample") return run_alone(eggroll::sample_command, command, arguments);
+    if (command == "inspect") return run_alone(eggroll::inspect_command, command, arguments);
+    complain(fmt::format("{}: allowed commands are train, evaluate, sample, inspect; see eggroll --help", command));
+    return kMisused;
+  } catch (const eggroll::ConfigError& e) {
+    complain(e.what());
+    return kMisused;
+  } catch (const std::exception& e) {
+    complain(e.what());
+    return kBroke;
+  }
+}

@@ -1,0 +1,162 @@
+#include "coordinator/run_log.hpp"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "common/check.hpp"
+
+namespace eggroll {
+namespace {
+
+std::string short_number(double v) {
+  if (v >= 1e9) return fmt::format("{:.2f} G", v / 1e9);
+  if (v >= 1e6) return fmt::format("{:.2f} M", v / 1e6);
+  if (v >= 1e3) return fmt::format("{:.1f} k", v / 1e3);
+  return fmt::format("{:.0f}", v);
+}
+
+std::string duration(double seconds) {
+  const auto s = static_cast<long>(seconds + 0.5);
+  if (s >= 3600) return fmt::format("{}h{:02}m", s / 3600, s / 60 % 60);
+  if (s >= 60) return fmt::format("{}m{:02}s", s / 60, s % 60);
+  return fmt::format("{}s", s);
+}
+
+// The records of the first `completed` generations, written aside and renamed.
+void keep_records(const std::filesystem::path& path, uint64_t completed) {
+  std::ifstream in(path);
+  if (!in) return;
+  const std::filesystem::path aside = path.string() + ".partial";
+  std::ofstream out(aside, std::ios::trunc);
+  for (std::string line; std::getline(in, line);) {
+    const auto record = nlohmann::json::parse(line, nullptr, false);
+    if (record.is_object() && record.value("generation", completed + 1) <= completed) out << line << '\n';
+  }
+  out.close();
+  if (!out) throw Error(fmt::format("{}: cannot write", aside.string()));
+  std::filesystem::rename(aside, path);
+}
+
+}  // namespace
+
+bool output_is_terminal() {
+  if (!isatty(STDOUT_FILENO)) return false;
+  if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return true;
+  std::error_code error;
+  const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), error);
+  const std::string name = target.string();
+  return !error && (name.starts_with("/dev/pts/") || name.starts_with("/dev/tty"));
+}
+
+Validation validation_of(const StreamScores& scores, double seconds) {
+  const auto tokens = static_cast<double>(scores.tokens);
+  return {.bits_per_byte = static_cast<double>(scores.loss_2e24) / 16777216.0 / tokens,
+          .integer_bits_per_byte = static_cast<double>(-scores.score_sum) / 16.0 / tokens,
+          .seconds = seconds};
+}
+
+RunLog::RunLog(const RunConfig& config, uint64_t completed, size_t parameters)
+    : config_(config), completed_(completed), parameters_(parameters), terminal_(output_is_terminal()) {
+  const auto path = std::filesystem::path(config.run) / "metrics.jsonl";
+  keep_records(path, completed);
+  metrics_.open(path, std::ios::app);
+  if (!metrics_) throw Error(fmt::format("{}: cannot write", path.string()));
+}
+
+void RunLog::say(const std::string& line) {
+  if (line_is_open_) fmt::print("\r\033[K");
+  line_is_open_ = false;
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
+void RunLog::validated(uint64_t generation, const Validation& validation) {
+  validation_ = validation;
+  if (generation == 0) say(fmt::format("generation 0: validation {:.3f} bits/byte", validation.bits_per_byte));
+}
+
+void RunLog::show_progress(uint64_t generation, double train_bits, double changed_share) {
+  const double elapsed = watch_.elapsed_s();
+  const double rate = static_cast<double>(generation - completed_) / elapsed;
+  const double members = rate * static_cast<double>(config_.population);
+  const std::string line = fmt::format(
+      "generation {}/{}  train {:.3f}{} bits/byte  changed {:.2f}%  {} members/s  {} tokens/s  {} left", generation,
+      config_.generations, train_bits, validation_ ? fmt::format("  validation {:.3f}", validation_->bits_per_byte) : "",
+      100 * changed_share, short_number(members), short_number(members * config_.tokens_per_update),
+      duration(static_cast<double>(config_.generations - generation) / rate));
+  if (terminal_)
+    fmt::print("\r\033[K{}", line);
+  else
+    fmt::print("{}\n", line);
+  line_is_open_ = terminal_;
+  std::fflush(stdout);
+  last_shown_s_ = elapsed;
+}
+
+void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& record, const GenerationExtras& extras) {
+  const double tokens = static_cast<double>(config_.population) * config_.tokens_per_update;
+  const uint64_t generation = plan.generation + 1;
+  // Known for each encoding: every rank reports the sum of its scores. Integer score, floored log2: about 0.03 too low.
+  const double train_bits = static_cast<double>(-record.score_sum) / 16.0 / tokens;
+  const double changed_share = static_cast<double>(record.update.changed) / static_cast<double>(parameters_);
+  nlohmann::ordered_json json = {
+      {"generation", generation},
+      {"elapsed_s", watch_.elapsed_s()},
+      {"generation_s", extras.generation_s},
+      {"train_integer_bits_per_byte", train_bits},
+      {"changed_parameters", record.update.changed},
+      {"changed_share", changed_share},
+      {"ties", record.ties},
+      {"active_pairs", record.active_pairs},
+      {"sum_squares", record.shaped.sum_squares},
+      {"alpha", extras.alpha},
+      {"matrix_threshold", record.shaped.matrix_threshold},
+      {"evaluate_s", record.evaluate_s},
+      {"slowest_evaluate_s", record.slowest_evaluate_s},
+      {"slowest_rank", record.slowest_rank},
+      {"gather_s", record.gather_s},
+      {"shape_s", record.shape_s},
+      {"scatter_s", record.scatter_s},
+      {"update_s", record.update.reconstruct_s},
+      {"all_reduce_s", record.update.all_reduce_s},
+      {"step_s", record.update.step_s},
+      {"checkpoint_s", extras.checkpoint_s},
+      {"members_per_s", static_cast<double>(config_.population) / extras.generation_s},
+      {"tokens_per_s", tokens / extras.generation_s},
+      {"bytes_sent", record.bytes_sent - bytes_sent_before_},
+      {"sums_travel_wide", record.update.sums_travel_wide},
+  };
+  bytes_sent_before_ = record.bytes_sent;
+  if (extras.validation) {
+    json["validation_bits_per_byte"] = extras.validation->bits_per_byte;
+    json["validation_integer_bits_per_byte"] = extras.validation->integer_bits_per_byte;
+    json["validation_s"] = extras.validation->seconds;
+  }
+  metrics_ << json.dump() << '\n';
+  metrics_.flush();
+  if (!metrics_) throw Error(fmt::format("{}/metrics.jsonl: cannot write", config_.run));
+  const double since = watch_.elapsed_s() - last_shown_s_;
+  if (generation == config_.generations || (terminal_ ? since > 0.2 : since > 10.0))
+    show_progress(generation, train_bits, changed_share);
+}
+
+void RunLog::end(const std::vector<std::string>& summary) {
+  if (line_is_open_) fmt::print("\n");
+  line_is_open_ = false;
+  std::ofstream file(std::filesystem::path(config_.run) / "summary", std::ios::trunc);
+  for (const std::string& line : summary) {
+    fmt::print("{}\n", line);
+    file << line << '\n';
+  }
+  std::fflush(stdout);
+  file.close();
+  if (!file) throw Error(fmt::format("{}/summary: cannot write", config_.run));
+}
+
+}  // namespace eggroll

@@ -1,0 +1,66 @@
+// What a person and a program see of a run; rank 0 only. On a terminal one progress line that renews itself, elsewhere plain lines;
+// metrics.jsonl holds one record a generation, `summary` the end.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/config.hpp"
+#include "common/stopwatch.hpp"
+#include "coordinator/generation.hpp"
+#include "kernels/backend.hpp"
+
+namespace eggroll {
+
+struct Validation {
+  double bits_per_byte = 0;          // exact, from the integer logits
+  double integer_bits_per_byte = 0;  // from the integer scores; about 0.03 too low, as log2 is floored
+  double seconds = 0;
+};
+
+Validation validation_of(const StreamScores& scores, double seconds);
+
+struct GenerationExtras {
+  double generation_s = 0;
+  double alpha = 0;
+  double checkpoint_s = 0;  // 0: none written
+  std::optional<Validation> validation;
+};
+
+class RunLog {
+ public:
+  // Continues metrics.jsonl after `completed` generations: later records, left by a run that went further than its last checkpoint, are
+  // dropped, as they will come again.
+  RunLog(const RunConfig& config, uint64_t completed, size_t parameters);
+
+  void say(const std::string& line);  // a line of its own, whatever the progress line does
+  void generation(const GenerationPlan& plan, const GenerationRecord& record, const GenerationExtras& extras);
+  void validated(uint64_t generation, const Validation& validation);
+  void end(const std::vector<std::string>& summary);
+
+  const std::optional<Validation>& last_validation() const { return validation_; }
+  double elapsed_s() const { return watch_.elapsed_s(); }
+
+ private:
+  void show_progress(uint64_t generation, double train_bits, double changed_share);
+
+  const RunConfig config_;
+  const uint64_t completed_;
+  const size_t parameters_;
+  const bool terminal_;
+  std::ofstream metrics_;
+  Stopwatch watch_;
+  double last_shown_s_ = -1e9;
+  bool line_is_open_ = false;
+  uint64_t bytes_sent_before_ = 0;
+  std::optional<Validation> validation_;
+};
+
+// Whether a person watches: standard output is a terminal. Open MPI gives its ranks pseudo-terminals, so under mpirun its own output counts.
+bool output_is_terminal();
+
+}  // namespace eggroll

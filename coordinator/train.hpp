@@ -1,0 +1,15 @@
+// `eggroll train`: config -> rooms -> generations -> summary. Everything that can be wrong with options, files and data is found on any
+// rank before anything is computed, and ends all ranks alike.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/collectives.hpp"
+
+namespace eggroll {
+
+// Collective; returns the exit code. A ConfigError is the same on every rank; any other exception is this rank's alone.
+int train(const std::vector<std::string>& arguments, Collectives& group);
+
+}  // namespace eggroll

@@ -1,0 +1,134 @@
+// CpuBackend: the CPU twin. Threads go over tiles of pairs (evaluation) and over tensors (update), never inside the arithmetic
+// of one; every sum is an integer sum, so no schedule can change a result.
+//   backend.cpp   memory, parameters, states        int_rnn.cpp   the forward pass        update.cpp   Z and the step
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "kernels/backend.hpp"
+#include "kernels/buffer.hpp"
+#include "kernels/cpu/isa.hpp"
+#include "kernels/cpu/thread_team.hpp"
+
+namespace eggroll::cpu {
+
+inline constexpr int kTileRows = 2 * static_cast<int>(kTilePairs);
+
+// Everything one thread needs to run one tile; sized once.
+struct TileWorkspace {
+  TileWorkspace(const ParameterLayout& layout, const BackendSettings& settings);
+
+  // activations, [kTileRows, ...]
+  Buffer<int8_t> x, state, forget, product_a, product_b, logits;
+  Buffer<uint8_t> normed, state_u8, gated, hidden;
+  Buffer<int32_t> projection;
+  // noise of the tile, tensor-major: see BlockNoise
+  Buffer<int8_t> noise;
+  Buffer<int32_t> noise_sums;
+  Buffer<int8_t> vectors;  // [vector tensors, kTileRows, width]: perturbed biases and norm weights
+  Buffer<int8_t> vector_noise;
+};
+
+// Nonzero utility differences, as indices into the assigned pairs.
+struct ActivePair {
+  uint32_t pair;
+  int8_t d;
+};
+
+// A part of Z that one thread makes: some rows of one tensor.
+struct UpdateUnit {
+  uint32_t tensor;
+  uint32_t first_row;
+  uint32_t rows;
+  uint32_t bucket;
+};
+
+struct UpdateWorkspace {
+  Buffer<int8_t> left, right;   // interleaved d A (as u8) and B of a stretch of pairs
+  Buffer<int8_t> noise;         // four rows
+};
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(const BackendSettings& settings);
+
+  std::string description() const override;
+  const ParameterLayout& layout() const override { return layout_; }
+
+  void write_parameters(std::span<const int8_t> values) override;
+  void read_parameters(std::span<int8_t> values) override;
+  void write_accumulators(std::span<const int32_t> values) override;
+  void read_accumulators(std::span<int32_t> values) override;
+
+  void assign_pairs(PairRange pairs) override;
+  uint64_t state_slots() const override;
+  void write_states(uint64_t first_slot, std::span<const int8_t> values) override;
+  void read_states(uint64_t first_slot, std::span<int8_t> values) override;
+
+  void evaluate(const Evaluation& evaluation, std::span<int32_t> score) override;
+
+  const std::vector<UpdateBucket>& buckets() const override { return buckets_; }
+  void reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, bool wide,
+                   const ReconstructionProgress& progress) override;
+  std::span<int32_t> partial_update(size_t bucket) override;
+  std::span<int64_t> wide_partial_update(size_t bucket) override;
+  uint64_t step(size_t bucket, const StepRule& rule, bool wide) override;
+
+  StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first, uint64_t count) override;
+  void next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) override;
+
+ private:
+  // int_rnn.cpp
+  void pack_weights();
+  void make_tile_noise(TileWorkspace& w, uint32_t epoch, PairRange pairs) const;
+  void reset_rows_at_boundaries(TileWorkspace& w, int rows, const uint8_t* tokens) const;
+  void forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
+  void embed(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
+  void linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip, bool perturbed) const;
+  const int8_t* vector_row(const TileWorkspace& w, size_t tensor, int row, bool perturbed) const;
+  void evaluate_tile(TileWorkspace& w, const Evaluation& evaluation, PairRange pairs, int32_t* score);
+  void load_states(TileWorkspace& w, PairRange pairs) const;
+  void save_states(const TileWorkspace& w, PairRange pairs, uint64_t generation);
+  StreamScores score_stream_tile(TileWorkspace& w, std::span<const uint8_t> text, uint64_t length, uint64_t first,
+                                 int rows) const;
+
+  // update.cpp
+  void plan_update();
+  void make_unit(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch, std::span<const ActivePair> active);
+  void make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch, std::span<const ActivePair> active,
+                        int32_t* z) const;
+  void make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch, std::span<const ActivePair> active,
+                   int32_t* z) const;
+
+  uint64_t slot_bytes() const { return uint64_t{settings_.shape.layers} * settings_.shape.width; }
+  Perturbation matrix_perturbation() const;
+  Perturbation vector_perturbation() const;
+
+  const BackendSettings settings_;
+  const ParameterLayout layout_;
+  const Isa& isa_;
+  ThreadTeam team_;
+
+  Buffer<int8_t> parameters_;
+  Buffer<int32_t> accumulators_;  // sigma_delta only
+  PairRange pairs_;
+  Buffer<int8_t> states_;
+
+  // Matrices in panels, remade when the parameters have moved.
+  bool packed_is_current_ = false;
+  Buffer<int8_t> panels_;
+  Buffer<int32_t> compensations_;
+  std::vector<PackedMatrix> packed_;
+  std::vector<size_t> noise_offset_, noise_sum_offset_;  // of each matrix in a TileWorkspace, elements
+  std::vector<TileWorkspace> tile_workspaces_;
+
+  std::vector<UpdateBucket> buckets_;
+  std::vector<bool> bucket_is_vectors_;
+  std::vector<UpdateUnit> units_;
+  Buffer<int32_t> z_;
+  Buffer<int64_t> wide_z_;  // made when first needed
+  std::vector<UpdateWorkspace> update_workspaces_;
+};
+
+}  // namespace eggroll::cpu

@@ -1,0 +1,316 @@
+// The forward pass of EGG for a tile of members (perturbed) or streams (unperturbed), and what is built on it: a generation's
+// scores, the loss of a text, the next byte. One thread runs one tile from start to end with its own workspace.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <mutex>
+#include <numeric>
+
+#include "common/check.hpp"
+#include "kernels/cpu/backend.hpp"
+#include "kernels/fixed_point.hpp"
+
+namespace eggroll::cpu {
+namespace {
+
+// Where a tensor stands in int_rnn_layout.
+constexpr size_t kEmbedding = 0, kHead = 1;
+size_t matrix_index(uint32_t layer, size_t which) { return 2 + 6 * layer + which; }
+enum : size_t { kWf, kUf, kWh, kUh, kW1, kW2 };
+size_t vector_index(const IntRnnShape& shape, uint32_t layer, size_t which) { return 2 + 6 * shape.layers + 4 * layer + which; }
+enum : size_t { kBf, kBh, kLn1, kLn2 };
+
+int log2_of(uint32_t power_of_two) { return 31 - __builtin_clz(power_of_two); }
+
+// Exact loss of one byte under the distribution of the integer logits, in 2^-24 bit.
+int64_t loss_2e24(const int8_t* logits, uint8_t target) {
+  static const auto kExp2 = [] {
+    std::array<double, 256> table;
+    for (int v = 0; v < 256; ++v) table[v] = std::exp2(v / 16.0);
+    return table;
+  }();
+  double sums[4] = {};
+  for (int k = 0; k < 256; ++k) sums[k & 3] += kExp2[static_cast<uint8_t>(logits[k]) ^ 0x80];
+  const double bits = std::log2((sums[0] + sums[1]) + (sums[2] + sums[3])) - (logits[target] + 128) / 16.0;
+  return std::llround(bits * 16777216.0);
+}
+
+}  // namespace
+
+void CpuBackend::pack_weights() {
+  if (packed_is_current_) return;
+  packed_.resize(layout_.tensors().size());
+  int8_t* panels = panels_.data();
+  int32_t* compensation = compensations_.data();
+  for (size_t t = 0; t < packed_.size(); ++t) {
+    const TensorSpec& tensor = layout_[t];
+    if (tensor.kind != TensorKind::matrix) continue;
+    packed_[t] = {panels, compensation, tensor.rows, tensor.cols};
+    panels += tensor.size();
+    compensation += tensor.rows;
+  }
+  team_.for_each(packed_.size(), [&](int, uint64_t t) {
+    const PackedMatrix& m = packed_[t];
+    if (m.out != 0)
+      isa_.pack(parameters_.data() + layout_[t].offset, m.out, m.in, const_cast<int8_t*>(m.panels),
+                const_cast<int32_t*>(m.compensation));
+  });
+  packed_is_current_ = true;
+}
+
+void CpuBackend::make_tile_noise(TileWorkspace& w, uint32_t epoch, PairRange pairs) const {
+  const size_t r = settings_.noise_rank;
+  const size_t width = settings_.shape.width;
+  size_t vector = 0;
+  for (size_t t = 0; t < layout_.tensors().size(); ++t) {
+    const TensorSpec& tensor = layout_[t];
+    int8_t* b = w.noise.data() + noise_offset_[t];
+    int8_t* a = b + kTilePairs * r * tensor.cols;
+    int32_t* b_sum = w.noise_sums.data() + noise_sum_offset_[t];
+    for (uint64_t j = 0; j < pairs.count; ++j) {
+      const NoiseAddress at{settings_.seed, epoch, static_cast<uint32_t>(t), static_cast<uint32_t>(pairs.first + j)};
+      if (tensor.kind == TensorKind::vector) {
+        isa_.noise(at, 0, 2 * width, w.vector_noise.data());
+        for (int s = 0; s < 2; ++s)
+          isa_.perturb_vector(parameters_.data() + tensor.offset, w.vector_noise.data(), width, 1 - 2 * s,
+                              vector_perturbation(), w.vectors.data() + (vector * kTileRows + 2 * j + s) * width);
+        continue;
+      }
+      isa_.noise(at, 0, r * tensor.cols, b + j * r * tensor.cols);
+      const auto a_order = tensor.kind == TensorKind::matrix ? isa_.noise_panel : isa_.noise;
+      a_order(at, static_cast<uint32_t>(r * tensor.cols), r * tensor.rows, a + j * r * tensor.rows);
+      if (tensor.kind == TensorKind::matrix)
+        for (size_t q = 0; q < r; ++q) {
+          const int8_t* row = b + (j * r + q) * tensor.cols;
+          b_sum[j * r + q] = std::accumulate(row, row + tensor.cols, int32_t{0});
+        }
+    }
+    if (tensor.kind == TensorKind::vector) ++vector;
+  }
+}
+
+void CpuBackend::embed(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const {
+  const size_t width = settings_.shape.width;
+  const int8_t* table = parameters_.data() + layout_[kEmbedding].offset;
+  const int r = settings_.noise_rank;
+  const int8_t* b = w.noise.data() + noise_offset_[kEmbedding];
+  const int8_t* a = b + kTilePairs * r * width;
+  for (int row = 0; row < rows; ++row) {
+    const int8_t* from = table + tokens[row] * width;
+    int8_t* to = w.x.data() + row * width;
+    if (!perturbed) {
+      std::copy_n(from, width, to);
+      continue;
+    }
+    int32_t signed_a[16];
+    for (int q = 0; q < r; ++q) {
+      const int32_t value = a[(row / 2 * r + q) * kVocabulary + tokens[row]];
+      signed_a[q] = row & 1 ? -value : value;
+    }
+    isa_.embed(from, signed_a, b + row / 2 * r * width, r, width, matrix_perturbation(), to);
+  }
+}
+
+void CpuBackend::linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip,
+                        bool perturbed) const {
+  const PackedMatrix& m = packed_[tensor];
+  const int8_t* b = w.noise.data() + noise_offset_[tensor];
+  isa_.linear({.x = x,
+               .rows = rows,
+               .w = m,
+               .shift = kFractionBits + log2_sqrt(static_cast<uint32_t>(m.in)),
+               .noise = {.a = b + kTilePairs * settings_.noise_rank * m.in,
+                         .b = b,
+                         .b_sum = w.noise_sums.data() + noise_sum_offset_[tensor],
+                         .terms = perturbed ? settings_.noise_rank : 0},
+               .perturbation = matrix_perturbation(),
+               .projection = w.projection.data(),
+               .flip = flip,
+               .y = y});
+}
+
+const int8_t* CpuBackend::vector_row(const TileWorkspace& w, size_t tensor, int row, bool perturbed) const {
+  if (!perturbed) return parameters_.data() + layout_[tensor].offset;
+  const size_t vector = tensor - vector_index(settings_.shape, 0, 0);
+  return w.vectors.data() + (vector * kTileRows + row) * settings_.shape.width;
+}
+
+// A zero byte as input starts a new document.
+void CpuBackend::reset_rows_at_boundaries(TileWorkspace& w, int rows, const uint8_t* tokens) const {
+  const size_t width = settings_.shape.width;
+  for (int row = 0; row < rows; ++row) {
+    if (tokens[row] != 0) continue;
+    for (uint32_t l = 0; l < settings_.shape.layers; ++l) {
+      const size_t at = (l * kTileRows + row) * width;
+      std::fill_n(w.state.data() + at, width, int8_t{0});
+      std::fill_n(w.state_u8.data() + at, width, uint8_t{0x80});
+    }
+  }
+}
+
+void CpuBackend::forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const {
+  const IntRnnShape& shape = settings_.shape;
+  const size_t width = shape.width;
+  const int log2_width = log2_of(shape.width);
+  const auto norm = [&](size_t tensor) {
+    for (int row = 0; row < rows; ++row)
+      isa_.layer_norm(w.x.data() + row * width, vector_row(w, tensor, row, perturbed), width, log2_width,
+                      w.normed.data() + row * width);
+  };
+  reset_rows_at_boundaries(w, rows, tokens);
+  embed(w, rows, tokens, perturbed);
+  for (uint32_t l = 0; l < shape.layers; ++l) {
+    int8_t* h = w.state.data() + l * kTileRows * width;
+    uint8_t* h_u8 = w.state_u8.data() + l * kTileRows * width;
+    norm(vector_index(shape, l, kLn1));
+    linear(w, matrix_index(l, kWf), rows, w.normed.data(), w.product_a.data(), 0, perturbed);
+    linear(w, matrix_index(l, kUf), rows, h_u8, w.product_b.data(), 0, perturbed);
+    for (int row = 0; row < rows; ++row) {
+      const size_t at = row * width;
+      isa_.gru_forget(w.product_a.data() + at, w.product_b.data() + at,
+                      vector_row(w, vector_index(shape, l, kBf), row, perturbed), h + at, width, w.forget.data() + at,
+                      w.gated.data() + at);
+    }
+    linear(w, matrix_index(l, kWh), rows, w.normed.data(), w.product_a.data(), 0, perturbed);
+    linear(w, matrix_index(l, kUh), rows, w.gated.data(), w.product_b.data(), 0, perturbed);
+    for (int row = 0; row < rows; ++row) {
+      const size_t at = row * width;
+      isa_.gru_update(w.product_a.data() + at, w.product_b.data() + at,
+                      vector_row(w, vector_index(shape, l, kBh), row, perturbed), w.forget.data() + at, width, h + at,
+                      h_u8 + at, w.x.data() + at);
+    }
+    norm(vector_index(shape, l, kLn2));
+    linear(w, matrix_index(l, kW1), rows, w.normed.data(), reinterpret_cast<int8_t*>(w.hidden.data()), 0x80, perturbed);
+    linear(w, matrix_index(l, kW2), rows, w.hidden.data(), w.product_a.data(), 0, perturbed);
+    isa_.add_clip(w.product_a.data(), rows * width, w.x.data());
+  }
+  norm(vector_index(shape, shape.layers, 0));  // ln_out follows the layers' vectors
+  linear(w, kHead, rows, w.normed.data(), w.logits.data(), 0, perturbed);
+}
+
+// ---- a generation -------------------------------------------------------------------------------------------------
+
+void CpuBackend::load_states(TileWorkspace& w, PairRange pairs) const {
+  const size_t width = settings_.shape.width;
+  for (uint32_t l = 0; l < settings_.shape.layers; ++l)
+    for (uint64_t row = 0; row < 2 * pairs.count; ++row) {
+      int8_t* to = w.state.data() + (l * kTileRows + row) * width;
+      uint8_t* to_u8 = w.state_u8.data() + (l * kTileRows + row) * width;
+      const uint64_t slot = (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
+      if (settings_.carry == Carry::reset)
+        std::fill_n(to, width, int8_t{0});
+      else
+        std::copy_n(states_.data() + slot * slot_bytes() + l * width, width, to);
+      for (size_t i = 0; i < width; ++i) to_u8[i] = static_cast<uint8_t>(to[i]) ^ 0x80;
+    }
+}
+
+void CpuBackend::save_states(const TileWorkspace& w, PairRange pairs, uint64_t generation) {
+  if (settings_.carry == Carry::reset) return;
+  const size_t width = settings_.shape.width;
+  for (uint64_t row = 0; row < 2 * pairs.count; ++row) {
+    if (settings_.carry == Carry::pair && row % 2 != generation % 2) continue;
+    const uint64_t slot = (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
+    for (uint32_t l = 0; l < settings_.shape.layers; ++l)
+      std::copy_n(w.state.data() + (l * kTileRows + row) * width, width,
+                  states_.data() + slot * slot_bytes() + l * width);
+  }
+}
+
+void CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange pairs, int32_t* score) {
+  const int rows = static_cast<int>(2 * pairs.count);
+  make_tile_noise(w, e.noise_epoch, pairs);
+  load_states(w, pairs);
+  const Segments& s = e.segments;
+  const uint8_t* slice[kTileRows];
+  for (int row = 0; row < rows; ++row) {
+    slice[row] = s.text.data() + (2 * pairs.first + row) / s.group_size * s.slice_bytes;
+    score[row] = 0;
+  }
+  uint64_t position = s.position;
+  uint8_t tokens[kTileRows];
+  for (uint32_t k = 0; k < s.tokens; ++k) {
+    const uint64_t next = position + 1 == s.slice_bytes ? 0 : position + 1;
+    for (int row = 0; row < rows; ++row) tokens[row] = slice[row][position];
+    forward(w, rows, tokens, true);
+    for (int row = 0; row < rows; ++row) {
+      const int8_t* logits = w.logits.data() + row * kVocabulary;
+      score[row] += logits[slice[row][next]] + 128 - log2_fixed(isa_.exp2_sum(logits));
+    }
+    position = next;
+  }
+  save_states(w, pairs, e.generation);
+}
+
+void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score) {
+  require(score.size() == 2 * pairs_.count, "one score for each assigned member");
+  pack_weights();
+  const uint64_t tiles = (pairs_.count + kTilePairs - 1) / kTilePairs;
+  team_.for_each(tiles, [&](int thread, uint64_t tile) {
+    const uint64_t first = tile * kTilePairs;
+    const PairRange pairs{pairs_.first + first, std::min(kTilePairs, pairs_.count - first)};
+    evaluate_tile(tile_workspaces_[thread], evaluation, pairs, score.data() + 2 * first);
+  });
+}
+
+// ---- the unperturbed model ----------------------------------------------------------------------------------------
+
+StreamScores CpuBackend::score_stream_tile(TileWorkspace& w, std::span<const uint8_t> text, uint64_t length,
+                                           uint64_t first, int rows) const {
+  std::fill_n(w.state.data(), w.state.size(), int8_t{0});
+  std::fill_n(w.state_u8.data(), w.state_u8.size(), uint8_t{0x80});
+  StreamScores sum;
+  uint8_t tokens[kTileRows];
+  for (uint64_t k = 0; k + 1 < length; ++k) {
+    for (int row = 0; row < rows; ++row) tokens[row] = text[(first + row) * length + k];
+    forward(w, rows, tokens, false);
+    for (int row = 0; row < rows; ++row) {
+      const uint8_t target = text[(first + row) * length + k + 1];
+      const int8_t* logits = w.logits.data() + row * kVocabulary;
+      sum.score_sum += logits[target] + 128 - log2_fixed(isa_.exp2_sum(logits));
+      sum.loss_2e24 += loss_2e24(logits, target);
+    }
+    sum.tokens += rows;
+  }
+  return sum;
+}
+
+StreamScores CpuBackend::score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first,
+                                       uint64_t count) {
+  require(streams > 0 && first + count <= streams, "streams of the text");
+  pack_weights();
+  const uint64_t length = text.size() / streams;
+  // As many rows a tile as keep every thread busy.
+  const uint64_t threads = static_cast<uint64_t>(team_.size());
+  const uint64_t rows = std::clamp<uint64_t>((count + threads - 1) / threads, 1, kTileRows);
+  StreamScores sum;
+  std::mutex mutex;
+  team_.for_each((count + rows - 1) / rows, [&](int thread, uint64_t tile) {
+    const uint64_t begin = tile * rows;
+    const StreamScores part = score_stream_tile(tile_workspaces_[thread], text, length, first + begin,
+                                                static_cast<int>(std::min(rows, count - begin)));
+    const std::lock_guard lock(mutex);
+    sum.score_sum += part.score_sum;
+    sum.loss_2e24 += part.loss_2e24;
+    sum.tokens += part.tokens;
+  });
+  return sum;
+}
+
+void CpuBackend::next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) {
+  require(state.size() == slot_bytes() && logits.size() == kVocabulary, "one state and 256 logits");
+  pack_weights();
+  TileWorkspace& w = tile_workspaces_[0];
+  const size_t width = settings_.shape.width;
+  for (uint32_t l = 0; l < settings_.shape.layers; ++l)
+    for (size_t i = 0; i < width; ++i) {
+      w.state.data()[l * kTileRows * width + i] = state[l * width + i];
+      w.state_u8.data()[l * kTileRows * width + i] = static_cast<uint8_t>(state[l * width + i]) ^ 0x80;
+    }
+  forward(w, 1, &token, false);
+  for (uint32_t l = 0; l < settings_.shape.layers; ++l)
+    std::copy_n(w.state.data() + l * kTileRows * width, width, state.data() + l * width);
+  std::copy_n(w.logits.data(), kVocabulary, logits.data());
+}
+
+}  // namespace eggroll::cpu

@@ -1,0 +1,255 @@
+// Every function of the Isa table in plain C++, for the compiler to vectorise with the flags of the file that includes it. Everything has
+// internal linkage: the same text compiled for two instruction sets must never be merged by the linker. Panel order here
+// is natural order. A file with a better product gives its own Products; see products() below.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/cpu/isa.hpp"
+#include "kernels/fixed_point.hpp"
+
+namespace eggroll::cpu {
+namespace {
+
+constexpr int kRows = 6;  // rows of one micro tile
+
+struct PortableProducts {
+  // acc[r][o] += sum_k (x[r, k] - 128) * w[o, k] over the 64 outputs of a panel and 4 * in4 inputs; x rows x_row bytes apart,
+  // groups of four inputs x_group bytes apart.
+  static void products(const uint8_t* x, size_t x_row, size_t x_group, int rows, const int8_t* panel, size_t in4,
+                       int32_t (*acc)[kPanel]) {
+    for (int r = 0; r < rows; ++r) {
+      for (size_t g = 0; g < in4; ++g) {
+        const uint8_t* xs = x + r * x_row + g * x_group;
+        const int32_t x0 = xs[0] - 128, x1 = xs[1] - 128, x2 = xs[2] - 128, x3 = xs[3] - 128;
+        const int8_t* w = panel + g * 4 * kPanel;
+        for (size_t o = 0; o < kPanel; ++o)
+          acc[r][o] += x0 * w[4 * o] + x1 * w[4 * o + 1] + x2 * w[4 * o + 2] + x3 * w[4 * o + 3];
+      }
+    }
+  }
+};
+
+[[maybe_unused]] void portable_pack(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compensation) {
+  for (size_t p = 0; p < out; p += kPanel)
+    for (size_t g = 0; g < in / 4; ++g)
+      for (size_t o = 0; o < kPanel; ++o) {
+        std::memcpy(panels, w + (p + o) * in + 4 * g, 4);
+        panels += 4;
+      }
+  for (size_t o = 0; o < out; ++o) compensation[o] = 0;  // products() subtracts the offset itself
+}
+
+[[maybe_unused]] void portable_project(const LinearCall& c) {
+  const size_t in = c.w.in;
+  for (int r = 0; r < c.rows; ++r)
+    for (int q = 0; q < c.noise.terms; ++q) {
+      const int8_t* b = c.noise.b + (static_cast<size_t>(r / 2) * c.noise.terms + q) * in;
+      const uint8_t* x = c.x + r * in;
+      int32_t sum = 0;
+      for (size_t i = 0; i < in; ++i) sum += (x[i] - 128) * b[i];
+      c.projection[q * c.rows + r] = r & 1 ? -sum : sum;
+    }
+}
+
+// Can sum_q p_q A_q leave 32 bits? |x| <= 127 and the noise law bounds A and B.
+[[maybe_unused]] bool needs_64_bits(size_t in, int terms) {
+  return uint64_t{127} * kNoiseMax * kNoiseMax * in * terms >= (uint64_t{1} << 31) - (uint64_t{1} << 24);
+}
+
+template <typename Sum>
+void portable_finish_row(const LinearCall& c, int row, size_t first, const int32_t* acc) {
+  int8_t* y = c.y + row * c.w.out + first;
+  Sum sum[kPanel] = {};
+  for (int q = 0; q < c.noise.terms; ++q) {
+    const Sum p = c.projection[q * c.rows + row];
+    const int8_t* a = c.noise.a + (static_cast<size_t>(row / 2) * c.noise.terms + q) * c.w.out + first;
+    for (size_t o = 0; o < kPanel; ++o) sum[o] += p * a[o];
+  }
+  for (size_t o = 0; o < kPanel; ++o) {
+    const int32_t perturbation =
+        static_cast<int32_t>(round_shift(sum[o], c.perturbation.shift, c.perturbation.rounding));
+    const int32_t v = clip8((acc[o] + perturbation) >> c.shift);
+    y[o] = static_cast<int8_t>(static_cast<uint8_t>(v) ^ c.flip);
+  }
+}
+
+template <typename Products>
+void portable_linear(const LinearCall& c) {
+  portable_project(c);
+  const bool wide = needs_64_bits(c.w.in, c.noise.terms);
+  for (size_t p = 0; p < c.w.out; p += kPanel)
+    for (int row = 0; row < c.rows; row += kRows) {
+      const int rows = c.rows - row < kRows ? c.rows - row : kRows;
+      int32_t acc[kRows][kPanel] = {};
+      Products::products(c.x + row * c.w.in, c.w.in, 4, rows, c.w.panels + p * c.w.in, c.w.in / 4, acc);
+      for (int r = 0; r < rows; ++r) {
+        if (wide)
+          portable_finish_row<int64_t>(c, row + r, p, acc[r]);
+        else
+          portable_finish_row<int32_t>(c, row + r, p, acc[r]);
+      }
+    }
+}
+
+[[maybe_unused]] void portable_noise(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out) {
+  for (size_t e = 0; e < count; e += 8) {
+    const PhiloxBlock block = noise_block(at, static_cast<uint32_t>((first + e) / 8));
+    for (int lane = 0; lane < 8; ++lane) out[e + lane] = noise_of_block(block, lane);
+  }
+}
+
+[[maybe_unused]] void portable_perturb_vector(const int8_t* p, const int8_t* v, size_t n, int sign,
+                                              Perturbation perturbation, int8_t* out) {
+  for (size_t i = 0; i < n; ++i) {
+    const int32_t z = sign * v[i] * v[n + i];
+    out[i] = static_cast<int8_t>(clip8(p[i] + round_shift(z, perturbation.shift, perturbation.rounding)));
+  }
+}
+
+[[maybe_unused]] void portable_embed(const int8_t* row, const int32_t* a, const int8_t* b, int terms, size_t n,
+                                     Perturbation perturbation, int8_t* out) {
+  for (size_t i = 0; i < n; ++i) {
+    int32_t sum = 0;
+    for (int q = 0; q < terms; ++q) sum += a[q] * b[q * n + i];
+    out[i] = static_cast<int8_t>(clip8(row[i] + round_shift(sum, perturbation.shift, perturbation.rounding)));
+  }
+}
+
+[[maybe_unused]] int32_t norm_divisor(uint32_t magnitude, int log2_n) {
+  const int32_t a = static_cast<int32_t>(magnitude >> log2_n);
+  return a == 0 ? 1 : a;
+}
+
+[[maybe_unused]] void portable_layer_norm(const int8_t* x, const int8_t* w, size_t n, int log2_n, uint8_t* out) {
+  uint32_t magnitude = 0;
+  for (size_t i = 0; i < n; ++i) magnitude += static_cast<uint32_t>(x[i] < 0 ? -x[i] : x[i]);
+  const int32_t a = norm_divisor(magnitude, log2_n);
+  for (size_t i = 0; i < n; ++i) {
+    const int32_t product = x[i] * w[i];
+    int32_t quotient = product / a;
+    quotient -= quotient * a > product;  // floor
+    out[i] = static_cast<uint8_t>(clip8(quotient)) ^ 0x80;
+  }
+}
+
+[[maybe_unused]] void portable_gru_forget(const int8_t* fx, const int8_t* fh, const int8_t* bias, const int8_t* h,
+                                          size_t n, int8_t* f, uint8_t* gated) {
+  for (size_t i = 0; i < n; ++i) {
+    const int32_t gate = clip8(fx[i] + fh[i] + bias[i]);
+    f[i] = static_cast<int8_t>(gate);
+    gated[i] = static_cast<uint8_t>(((gate + 127) * h[i]) >> 8) ^ 0x80;
+  }
+}
+
+[[maybe_unused]] void portable_gru_update(const int8_t* cx, const int8_t* ch, const int8_t* bias, const int8_t* f,
+                                          size_t n, int8_t* h, uint8_t* h_u8, int8_t* x) {
+  for (size_t i = 0; i < n; ++i) {
+    const int32_t candidate = clip8(cx[i] + ch[i] + bias[i]);
+    const int32_t next = h[i] + (((f[i] + 127) * (candidate - h[i])) >> 8);
+    h[i] = static_cast<int8_t>(next);
+    h_u8[i] = static_cast<uint8_t>(next) ^ 0x80;
+    x[i] = static_cast<int8_t>(clip8(x[i] + next));
+  }
+}
+
+[[maybe_unused]] void portable_add_clip(const int8_t* y, size_t n, int8_t* x) {
+  for (size_t i = 0; i < n; ++i) x[i] = static_cast<int8_t>(clip8(x[i] + y[i]));
+}
+
+[[maybe_unused]] uint32_t portable_exp2_sum(const int8_t* logits) {
+  uint32_t sum = 0;
+  for (int k = 0; k < 256; ++k) sum += exp2_fixed(static_cast<uint8_t>(logits[k]) ^ 0x80u);
+  return sum;
+}
+
+[[maybe_unused]] void portable_interleave(const int8_t* const src[4], const int8_t d[4], size_t n, uint8_t flip,
+                                          int8_t* dst, size_t group_stride) {
+  for (size_t g = 0; g < n; g += kPanel, dst += group_stride)
+    for (size_t i = 0; i < kPanel; ++i)
+      for (int q = 0; q < 4; ++q)
+        dst[4 * i + q] = static_cast<int8_t>(static_cast<uint8_t>(d[q] * src[q][g + i]) ^ flip);
+}
+
+template <typename Products>
+void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, int32_t* z) {
+  for (size_t p = 0; p < in; p += kPanel)
+    for (size_t row = 0; row < out; row += kRows) {
+      const int rows = static_cast<int>(out - row < kRows ? out - row : kRows);
+      int32_t acc[kRows][kPanel] = {};
+      Products::products(x + 4 * row, 4, 4 * out, rows, w + p * 4 * terms4, terms4, acc);
+      for (int r = 0; r < rows; ++r)
+        for (size_t o = 0; o < kPanel; ++o) z[(row + r) * in + p + o] += acc[r][o];
+    }
+}
+
+[[maybe_unused]] void portable_outer_vector(const int8_t* v, int d, size_t n, int32_t* z) {
+  for (size_t i = 0; i < n; ++i) z[i] += d * v[i] * v[n + i];
+}
+
+[[maybe_unused]] uint64_t portable_step_threshold(const int32_t* z, int64_t threshold, size_t n, int8_t* parameters) {
+  uint64_t changed = 0;
+  for (size_t i = 0; i < n; ++i) changed += step_by_sign(z[i], threshold, parameters[i]);
+  return changed;
+}
+
+[[maybe_unused]] uint64_t portable_step_sigma_delta(const int32_t* z, int64_t threshold, size_t n,
+                                                    int32_t* accumulators, int8_t* parameters) {
+  uint64_t changed = 0;
+  constexpr size_t kBlock = 256;
+  for (size_t first = 0; first < n; first += kBlock) {
+    const size_t count = n - first < kBlock ? n - first : kBlock;
+    const int32_t* zs = z + first;
+    int32_t* ms = accumulators + first;
+    int8_t* ps = parameters + first;
+    // Nearly always no element moves by more than three, and 32 bits hold everything: then there is nothing to divide.
+    constexpr int32_t kSmall = 1 << 29;
+    uint32_t largest = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const uint32_t size = static_cast<uint32_t>(zs[i] < 0 ? -static_cast<int64_t>(zs[i]) : zs[i]);
+      largest = largest > size ? largest : size;
+    }
+    if (threshold >= kSmall || largest + threshold >= 4 * threshold || largest >= static_cast<uint32_t>(kSmall)) {
+      for (size_t i = 0; i < count; ++i) changed += step_by_evidence(zs[i], threshold, ms[i], ps[i]);
+      continue;
+    }
+    const int32_t t1 = static_cast<int32_t>(threshold);
+    uint32_t moved = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const int32_t evidence = ms[i] + zs[i];
+      const int32_t size = evidence < 0 ? -evidence : evidence;
+      const int32_t steps = (size >= t1) + (size - t1 >= t1) + (size - t1 - t1 >= t1);
+      const int32_t move = evidence < 0 ? -steps : steps;
+      ms[i] = evidence - move * t1;
+      const int32_t next = clip8(ps[i] + move);
+      moved += next != ps[i];
+      ps[i] = static_cast<int8_t>(next);
+    }
+    changed += moved;
+  }
+  return changed;
+}
+
+template <typename Products>
+constexpr Isa portable_isa(const char* name) {
+  return {.name = name,
+          .pack = portable_pack,
+          .linear = portable_linear<Products>,
+          .noise = portable_noise,
+          .noise_panel = portable_noise,
+          .perturb_vector = portable_perturb_vector,
+          .embed = portable_embed,
+          .layer_norm = portable_layer_norm,
+          .gru_forget = portable_gru_forget,
+          .gru_update = portable_gru_update,
+          .add_clip = portable_add_clip,
+          .exp2_sum = portable_exp2_sum,
+          .interleave = portable_interleave,
+          .outer = portable_outer<Products>,
+          .outer_vector = portable_outer_vector,
+          .step_threshold = portable_step_threshold,
+          .step_sigma_delta = portable_step_sigma_delta};
+}
+
+}  // namespace
+}  // namespace eggroll::cpu

@@ -1,0 +1,205 @@
+// Z = sum_j d_j A_j B_j^T as one product over pairs: (diag(d) A)^T B (arXiv 2511.16652, equation of the update), with the noise
+// made again and the pairs without a difference left out. Then the step.
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <thread>
+
+#include "common/check.hpp"
+#include "kernels/cpu/backend.hpp"
+#include "kernels/fixed_point.hpp"
+
+namespace eggroll::cpu {
+namespace {
+
+constexpr size_t kStretch = 512;                 // terms of one product: operands stay in the second-level cache
+constexpr size_t kSmallestBucket = 16384;        // elements; smaller tensors travel together
+constexpr size_t kUnitRows = 1024;               // rows of a tensor that one thread makes at a time
+constexpr uint64_t kPairsWithin32Bits = 262144;  // terms with |d A B| <= 2 * 63 * 63 whose sum stays below 2^31
+
+static_assert(kPairsWithin32Bits * 2 * kNoiseMax * kNoiseMax < (uint64_t{1} << 31));
+
+}  // namespace
+
+void CpuBackend::plan_update() {
+  std::vector<UpdateBucket> buckets;
+  std::vector<bool> is_vectors;
+  for (const TensorSpec& tensor : layout_.tensors()) {
+    const bool vector = tensor.kind == TensorKind::vector;
+    if (!buckets.empty() && is_vectors.back() == vector &&
+        (buckets.back().size < kSmallestBucket || tensor.size() < kSmallestBucket / 4)) {
+      buckets.back().size += tensor.size();
+      continue;
+    }
+    buckets.push_back({tensor.offset, tensor.size()});
+    is_vectors.push_back(vector);
+  }
+  // Largest first, so that no thread starts a long piece when the others are done.
+  std::vector<size_t> order(buckets.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return buckets[a].size > buckets[b].size; });
+  size_t largest_in = 0, largest_out = 0;
+  for (size_t b : order) {
+    const UpdateBucket& bucket = buckets[b];
+    for (uint32_t t = 0; t < layout_.tensors().size(); ++t) {
+      const TensorSpec& tensor = layout_[t];
+      if (tensor.offset < bucket.offset || tensor.offset >= bucket.offset + bucket.size) continue;
+      const uint32_t rows = is_vectors[b] ? tensor.rows : std::min<uint32_t>(tensor.rows, kUnitRows);
+      for (uint32_t row = 0; row < tensor.rows; row += rows)
+        units_.push_back({t, row, std::min(rows, tensor.rows - row), static_cast<uint32_t>(buckets_.size())});
+      if (!is_vectors[b]) {
+        largest_in = std::max<size_t>(largest_in, tensor.cols);
+        largest_out = std::max<size_t>(largest_out, rows);
+      }
+    }
+    buckets_.push_back(bucket);
+    bucket_is_vectors_.push_back(is_vectors[b]);
+  }
+  for (int t = 0; t < team_.size(); ++t)
+    update_workspaces_.push_back({Buffer<int8_t>(largest_out * kStretch), Buffer<int8_t>(largest_in * kStretch),
+                                  Buffer<int8_t>(4 * std::max<size_t>({largest_in, largest_out,
+                                                                       2 * settings_.shape.width}))});
+}
+
+// The pairs come in fours of terms; a term is (pair, q). What is missing to a four adds nothing.
+void CpuBackend::make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
+                                  std::span<const ActivePair> active, int32_t* z) const {
+  const TensorSpec& tensor = layout_[unit.tensor];
+  const size_t r = settings_.noise_rank;
+  const size_t in = tensor.cols, out = tensor.rows, rows = unit.rows;
+  const size_t terms = active.size() * r;
+  const size_t longest = std::max(in, rows);
+  for (size_t first = 0; first < terms; first += kStretch) {
+    const size_t count = std::min(kStretch, terms - first);
+    const size_t fours = (count + 3) / 4;
+    for (size_t g = 0; g < fours; ++g) {
+      const int8_t* noise[4];
+      int8_t d[4], present[4];
+      const auto make = [&](size_t n, auto element_of_term) {
+        for (size_t k = 0; k < 4; ++k) {
+          const size_t term = first + 4 * g + k;
+          int8_t* row = w.noise.data() + k * longest;
+          noise[k] = row;
+          present[k] = term < terms;
+          d[k] = present[k] ? active[term / r].d : int8_t{0};
+          if (!present[k]) continue;
+          isa_.noise_panel({settings_.seed, epoch, unit.tensor, static_cast<uint32_t>(pairs_.first + active[term / r].pair)},
+                           static_cast<uint32_t>(element_of_term(term % r)), n, row);
+        }
+      };
+      make(in, [&](size_t q) { return q * in; });
+      isa_.interleave(noise, present, in, 0, w.right.data() + g * 4 * kPanel, fours * 4 * kPanel);
+      make(rows, [&](size_t q) { return r * in + q * out + unit.first_row; });
+      isa_.interleave(noise, d, rows, 0x80, w.left.data() + g * 4 * rows, 4 * kPanel);
+    }
+    isa_.outer(reinterpret_cast<const uint8_t*>(w.left.data()), w.right.data(), fours, rows, in, z);
+  }
+}
+
+void CpuBackend::make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
+                             std::span<const ActivePair> active, int32_t* z) const {
+  for (const ActivePair& pair : active) {
+    isa_.noise({settings_.seed, epoch, unit.tensor, static_cast<uint32_t>(pairs_.first + pair.pair)}, 0, 2 * unit.rows,
+               w.noise.data());
+    isa_.outer_vector(w.noise.data(), pair.d, unit.rows, z);
+  }
+}
+
+void CpuBackend::make_unit(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
+                           std::span<const ActivePair> active) {
+  const TensorSpec& tensor = layout_[unit.tensor];
+  int32_t* z = z_.data() + tensor.offset + size_t{unit.first_row} * tensor.cols;
+  std::fill_n(z, size_t{unit.rows} * tensor.cols, 0);
+  if (tensor.kind == TensorKind::vector)
+    make_vector(w, unit, epoch, active, z);
+  else
+    make_matrix_rows(w, unit, epoch, active, z);
+}
+
+void CpuBackend::reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, bool wide,
+                             const ReconstructionProgress& progress) {
+  require(d.size() == pairs_.count, "one difference for each assigned pair");
+  if (wide && wide_z_.size() == 0) wide_z_ = Buffer<int64_t>(layout_.size());
+  std::vector<ActivePair> active;
+  for (size_t j = 0; j < d.size(); ++j)
+    if (d[j] != 0) active.push_back({static_cast<uint32_t>(j), d[j]});
+  const size_t stretch = wide ? kPairsWithin32Bits / settings_.noise_rank : std::max<size_t>(active.size(), 1);
+
+  std::vector<std::atomic<uint32_t>> left(buckets_.size());
+  for (const UpdateUnit& unit : units_) ++left[unit.bucket];
+  size_t ready = 0;
+  const auto report = [&] {
+    while (ready < buckets_.size() && left[ready].load(std::memory_order_acquire) == 0) progress.bucket_ready(ready++);
+    progress.poll();
+  };
+  std::atomic<size_t> next{0};
+  std::atomic<bool> failed{false};
+  team_.run([&](int thread) {
+    try {
+      for (size_t u; (u = next.fetch_add(1, std::memory_order_relaxed)) < units_.size();) {
+        const UpdateUnit& unit = units_[u];
+        const TensorSpec& tensor = layout_[unit.tensor];
+        const size_t offset = tensor.offset + size_t{unit.first_row} * tensor.cols;
+        const size_t size = size_t{unit.rows} * tensor.cols;
+        if (wide) std::fill_n(wide_z_.data() + offset, size, int64_t{0});
+        for (size_t first = 0; first == 0 || first < active.size(); first += stretch) {
+          make_unit(update_workspaces_[thread], unit, noise_epoch,
+                    std::span(active).subspan(first, std::min(stretch, active.size() - first)));
+          if (wide)
+            for (size_t i = 0; i < size; ++i) wide_z_.data()[offset + i] += z_.data()[offset + i];
+        }
+        left[unit.bucket].fetch_sub(1, std::memory_order_release);
+        if (thread == 0) report();
+      }
+      if (thread != 0) return;
+      while (ready < buckets_.size() && !failed.load(std::memory_order_relaxed)) {
+        report();
+        if (ready < buckets_.size()) std::this_thread::sleep_for(std::chrono::microseconds(5));
+      }
+    } catch (...) {
+      failed = true;
+      throw;
+    }
+  });
+}
+
+std::span<int32_t> CpuBackend::partial_update(size_t bucket) {
+  return z_.span().subspan(buckets_[bucket].offset, buckets_[bucket].size);
+}
+
+std::span<int64_t> CpuBackend::wide_partial_update(size_t bucket) {
+  return wide_z_.span().subspan(buckets_[bucket].offset, buckets_[bucket].size);
+}
+
+uint64_t CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
+  const auto [offset, size] = buckets_[bucket];
+  const int64_t threshold = std::max<int64_t>(1, bucket_is_vectors_[bucket] ? rule.vector_threshold : rule.matrix_threshold);
+  packed_is_current_ = false;
+  std::atomic<uint64_t> changed{0};
+  const auto step_range = [&](size_t first, size_t count) {
+    int8_t* parameters = parameters_.data() + first;
+    uint64_t moved = 0;
+    if (wide) {
+      const int64_t* z = wide_z_.data() + first;
+      for (size_t i = 0; i < count; ++i)
+        moved += settings_.update == UpdateRule::threshold
+                     ? step_by_sign(z[i], threshold, parameters[i])
+                     : step_by_evidence(z[i], threshold, accumulators_.data()[first + i], parameters[i]);
+    } else if (settings_.update == UpdateRule::threshold) {
+      moved = isa_.step_threshold(z_.data() + first, threshold, count, parameters);
+    } else {
+      moved = isa_.step_sigma_delta(z_.data() + first, threshold, count, accumulators_.data() + first, parameters);
+    }
+    changed += moved;
+  };
+  constexpr size_t kPiece = 65536;  // below this, waking the team costs more than the work
+  if (size <= kPiece)
+    step_range(offset, size);
+  else
+    team_.for_each((size + kPiece - 1) / kPiece, [&](int, uint64_t piece) {
+      step_range(offset + piece * kPiece, std::min(kPiece, size - piece * kPiece));
+    });
+  return changed;
+}
+
+}  // namespace eggroll::cpu

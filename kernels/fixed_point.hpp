@@ -1,0 +1,74 @@
+// Scalar integer arithmetic of the model that every twin shares: clipping, rounding of perturbations, and the integer
+// score of a byte. Tables are literals, so the numbers depend on no maths library. Source: docs/model.md.
+#pragma once
+
+#include <cstdint>
+
+#include "common/rng.hpp"
+#include "common/rules.hpp"
+
+namespace eggroll {
+
+inline constexpr int kFractionBits = 4;  // 16 = 1.0
+
+EGGROLL_HD constexpr int32_t clip8(int32_t v) { return v > 127 ? 127 : v < -127 ? -127 : v; }
+
+// v / 2^shift, shift >= 1: to nearest with ties away from zero (so round(-v) = -round(v)), or floor.
+template <typename T>
+EGGROLL_HD constexpr T round_shift(T v, int shift, Rounding rounding) {
+  if (rounding == Rounding::floor) return v >> shift;
+  return (v + (T{1} << (shift - 1)) - (v < 0 ? 1 : 0)) >> shift;
+}
+
+// Exponent e of a power of four 4^e = n: sqrt(n) = 2^e.
+EGGROLL_HD constexpr int log2_sqrt(uint32_t n) {
+  int e = 0;
+  while ((uint64_t{1} << (2 * (e + 1))) <= n) ++e;
+  return e;
+}
+
+// floor(2^19 * 2^(f/16)): EXP2[v] = floor(16 * 2^(v/16)) = kExp2Mantissa[v mod 16] >> (15 - v / 16) for v in 0..255.
+inline constexpr uint32_t kExp2Mantissa[16] = {
+    524288, 547500, 571740, 597053, 623487, 651091, 679917, 710019,
+    741455, 774282, 808562, 844360, 881743, 920781, 961548, 1004119};
+EGGROLL_HD constexpr uint32_t exp2_fixed(uint32_t v) { return kExp2Mantissa[v & 15] >> (15 - (v >> 4)); }
+
+// ceil(2^(31 + f/16)), f = 1..15: where the fraction of a base-2 logarithm passes f/16.
+inline constexpr uint32_t kLog2Edge[15] = {
+    2242560872, 2341847524, 2445529972, 2553802834, 2666869345, 2784941738, 2908241643, 3037000500,
+    3171460000, 3311872530, 3458501654, 3611622603, 3771522797, 3938502376, 4112874774};
+
+// floor(16 * log2(S / 16)) for S >= 16.
+EGGROLL_HD constexpr int32_t log2_fixed(uint32_t s) {
+  int exponent = 31;
+  while (!(s & 0x80000000u)) {
+    s <<= 1;
+    --exponent;
+  }
+  int32_t fraction = 0;
+  for (uint32_t edge : kLog2Edge) fraction += s >= edge;
+  return 16 * (exponent - 4) + fraction;
+}
+
+// One element of Backend::step by the threshold rule; whether the parameter changed.
+EGGROLL_HD constexpr bool step_by_sign(int64_t z, int64_t threshold, int8_t& parameter) {
+  if (z == 0 || (z < 0 ? -z : z) < threshold) return false;
+  const int32_t next = clip8(parameter + (z < 0 ? -1 : 1));
+  const bool changed = next != parameter;
+  parameter = static_cast<int8_t>(next);
+  return changed;
+}
+
+// The same by the sigma_delta rule. |accumulator| stays below the threshold.
+EGGROLL_HD constexpr bool step_by_evidence(int64_t z, int64_t threshold, int32_t& accumulator, int8_t& parameter) {
+  const int64_t evidence = accumulator + z;
+  const int64_t steps = evidence / threshold;  // towards zero
+  accumulator = static_cast<int32_t>(evidence - steps * threshold);
+  const int64_t sum = parameter + steps;
+  const int32_t next = sum > 127 ? 127 : sum < -127 ? -127 : static_cast<int32_t>(sum);
+  const bool changed = next != parameter;
+  parameter = static_cast<int8_t>(next);
+  return changed;
+}
+
+}  // namespace eggroll

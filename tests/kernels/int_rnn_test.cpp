@@ -1,0 +1,493 @@
+// The CPU backend against the oracle, bit for bit, on every instruction set this machine has.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "kernels/backend.hpp"
+#include "tests/support/oracle.hpp"
+
+namespace eggroll {
+namespace {
+
+using oracle::Random;
+using oracle::random_states;
+using oracle::random_text;
+using oracle::Start;
+using oracle::start_parameters;
+using oracle::widened;
+
+const std::vector<std::string>& instruction_sets() {
+  static const std::vector<std::string> sets = [] {
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512vnni") &&
+                        __builtin_cpu_supports("avx512vbmi");
+    std::vector<std::string> here{"scalar"};
+    const auto take = [&](const char* name, bool supported) {
+      if (supported)
+        here.push_back(name);
+      else
+        std::cout << "not tested, this machine lacks it: " << name << std::endl;
+    };
+    take("avx2", __builtin_cpu_supports("avx2"));
+    take("avx512", avx512);
+    return here;
+  }();
+  return sets;
+}
+
+std::unique_ptr<Backend> backend_on(const std::string& isa, const BackendSettings& settings) {
+  setenv("EGGROLL_ISA", isa.c_str(), 1);
+  std::unique_ptr<Backend> backend = make_backend("cpu", settings);
+  unsetenv("EGGROLL_ISA");
+  EXPECT_NE(backend->description().find(isa), std::string::npos) << backend->description();
+  return backend;
+}
+
+uint64_t draw(Random& random, std::initializer_list<uint64_t> choices) {
+  return choices.begin()[random() % choices.size()];
+}
+
+TEST(Oracle, KnowsWorkedExamples) {
+  EXPECT_EQ(oracle::floor_div(-1, 16), -1);
+  EXPECT_EQ(oracle::floor_div(-16, 16), -1);
+  EXPECT_EQ(oracle::isqrt(65536), 256);
+  EXPECT_EQ(oracle::isqrt(255), 15);
+  EXPECT_EQ(oracle::clip8(-128), -127);
+  EXPECT_EQ(oracle::exp2_16(0), 16);
+  EXPECT_EQ(oracle::exp2_16(8), 22);
+  EXPECT_EQ(oracle::exp2_16(255), 1004119);
+  EXPECT_EQ(oracle::log2_16(4096), 128);
+  EXPECT_EQ(oracle::log2_16(4277), 128);  // 4096 * 2^(1/16) = 4277.3
+  EXPECT_EQ(oracle::log2_16(4278), 129);
+  EXPECT_EQ(oracle::log2_16((1 << 28) - 1), 383);
+  // Equal logits are 8 bits a byte.
+  EXPECT_EQ(oracle::byte_score(oracle::Vector(256, 0), 65), -128);
+  EXPECT_DOUBLE_EQ(oracle::byte_loss(oracle::Vector(256, -127), 65), 8.0);
+}
+
+TEST(Oracle, MembersOfAPairAreExactNegativesWhenRoundedToNearestAndNotUnderFloor) {
+  using oracle::round_perturbation;
+  for (int64_t value = -5000; value <= 5000; ++value)
+    ASSERT_EQ(round_perturbation(value, 1, 8, Rounding::nearest),
+              -round_perturbation(value, -1, 8, Rounding::nearest));
+  EXPECT_EQ(round_perturbation(128, 1, 8, Rounding::nearest), 1);  // ties away from zero
+  EXPECT_EQ(round_perturbation(-128, 1, 8, Rounding::nearest), -1);
+  EXPECT_EQ(round_perturbation(127, -1, 8, Rounding::nearest), 0);
+  EXPECT_EQ(round_perturbation(1, 1, 8, Rounding::floor), 0);
+  EXPECT_EQ(round_perturbation(1, -1, 8, Rounding::floor), -1);
+}
+
+using Case = std::tuple<uint32_t, int, Rounding, Carry>;  // width, noise rank
+
+std::string name_of(const testing::TestParamInfo<Case>& info) {
+  const auto [width, noise_rank, rounding, carry] = info.param;
+  const char* carry_name[] = {"own", "pair", "reset"};
+  return "w" + std::to_string(width) + "_r" + std::to_string(noise_rank) +
+         (rounding == Rounding::nearest ? "_nearest_" : "_floor_") +
+         carry_name[static_cast<int>(carry)];
+}
+
+class IntRnn : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(Cpu, IntRnn,
+                         testing::Combine(testing::Values(64, 256), testing::Values(1, 4, 16),
+                                          testing::Values(Rounding::nearest, Rounding::floor),
+                                          testing::Values(Carry::own, Carry::pair, Carry::reset)),
+                         name_of);
+
+// Several generations of a random run; the oracle follows some of the pairs, at the edges of tiles
+// and in between.
+TEST_P(IntRnn, ScoresAndCarriedStatesAreThoseOfTheOracle) {
+  const auto [width, noise_rank, rounding, carry] = GetParam();
+  for (Start start : {Start::initial, Start::full_range, Start::extreme, Start::quiet}) {
+    // The wide model is slow in the oracle: less of it.
+    if (width != 64 && start == Start::quiet) continue;
+    if (width != 64 && start == Start::extreme && carry != Carry::own) continue;
+    Random random(1000 * width + 100 * noise_rank + 20 * static_cast<int>(rounding) +
+                  4 * static_cast<int>(carry) + static_cast<int>(start));
+    BackendSettings settings;
+    settings.shape = {static_cast<uint32_t>(1 + random() % 2), width};
+    settings.seed = random();
+    settings.noise_rank = noise_rank;
+    settings.rounding = rounding;
+    settings.carry = carry;
+    settings.sigma_shift = static_cast<int>(draw(random, {3, 4, 5}));
+    settings.threads = static_cast<int>(draw(random, {1, 2}));
+    const PairRange pairs{draw(random, {0, 5, 16, 37}), draw(random, {3, 16, 21, 35})};
+    const uint64_t slice = draw(random, {4, 9, 11});
+    const uint32_t group_size = static_cast<uint32_t>(draw(random, {2, 8}));
+    const uint64_t first_generation = random() % 2;
+    const int generations = width > 64 ? 2 : 3;
+    SCOPED_TRACE(testing::Message()
+                 << "start " << static_cast<int>(start) << " layers " << settings.shape.layers
+                 << " sigma_shift " << settings.sigma_shift << " threads " << settings.threads
+                 << " pairs " << pairs.first << "+" << pairs.count << " slice " << slice
+                 << " group " << group_size);
+
+    const std::vector<int8_t> parameters = start_parameters(settings.shape, start, random);
+    const std::vector<uint8_t> text =
+        random_text((pairs.end() * 2 / group_size + 1) * slice, random);
+    std::vector<Evaluation> run;
+    uint64_t position = slice - 2;  // the first segment wraps
+    for (int g = 0; g < generations; ++g) {
+      Evaluation evaluation;
+      evaluation.generation = first_generation + g;
+      evaluation.noise_epoch = 40 + g / 2;
+      evaluation.segments = {text, slice, position, group_size,
+                             static_cast<uint32_t>(3 + random() % 4)};
+      position = (position + evaluation.segments.tokens) % slice;
+      run.push_back(evaluation);
+    }
+    const size_t state_size = size_t{settings.shape.layers} * settings.shape.width;
+    const size_t slots_per_pair = carry == Carry::own ? 2 : carry == Carry::pair ? 1 : 0;
+    std::vector<int8_t> first_states(pairs.count * slots_per_pair * state_size, 0);
+    if (random() % 2 == 0) first_states = random_states(first_states.size(), random);
+    const std::span<const int8_t> all_states(first_states);
+
+    // The oracle.
+    std::set<uint64_t> followed{0, pairs.count / 2, pairs.count - 1};
+    for (uint64_t j : {1, 15, 16, 32})
+      if (j < pairs.count && width == 64) followed.insert(j);
+    struct Followed {
+      std::vector<oracle::PairScores> scores;
+      std::vector<oracle::Vector> slots;
+    };
+    std::vector<Followed> expected(pairs.count);
+    bool told_apart = false;
+    for (uint64_t j : followed) {
+      for (size_t s = 0; s < slots_per_pair; ++s)
+        expected[j].slots.push_back(
+            widened(all_states.subspan((j * slots_per_pair + s) * state_size, state_size)));
+      for (const Evaluation& evaluation : run) {
+        expected[j].scores.push_back(oracle::evaluate_pair(settings, parameters, evaluation,
+                                                           pairs.first + j, expected[j].slots));
+        told_apart |= expected[j].scores.back().plus != expected[j].scores.back().minus;
+      }
+    }
+    // Extreme parameters may saturate every logit; the others must show something.
+    EXPECT_TRUE(told_apart || start == Start::extreme) << "all pairs tie";
+
+    for (const std::string& isa : instruction_sets()) {
+      SCOPED_TRACE(isa);
+      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+      backend->write_parameters(parameters);
+      backend->assign_pairs(pairs);
+      ASSERT_EQ(backend->state_slots(), pairs.count * slots_per_pair);
+      if (slots_per_pair > 0) backend->write_states(0, first_states);
+      std::vector<int32_t> score(2 * pairs.count);
+      for (size_t g = 0; g < run.size(); ++g) {
+        backend->evaluate(run[g], score);
+        for (uint64_t j : followed) {
+          EXPECT_EQ(score[2 * j], expected[j].scores[g].plus) << "pair " << j << " time " << g;
+          EXPECT_EQ(score[2 * j + 1], expected[j].scores[g].minus) << "pair " << j << " time " << g;
+        }
+      }
+      std::vector<int8_t> state(state_size);
+      for (uint64_t j : followed) {
+        for (size_t s = 0; s < slots_per_pair; ++s) {
+          backend->read_states(j * slots_per_pair + s, state);
+          EXPECT_EQ(widened(state), expected[j].slots[s]) << "state " << s << " of pair " << j;
+        }
+      }
+    }
+  }
+}
+
+TEST(IntRnnStates, SurviveARoundTripInPiecesAndBecomeZeroOnANewAssignment) {
+  Random random(5);
+  for (const std::string& isa : instruction_sets()) {
+    for (Carry carry : {Carry::own, Carry::pair, Carry::reset}) {
+      SCOPED_TRACE(isa);
+      BackendSettings settings;
+      settings.shape = {2, 64};
+      settings.carry = carry;
+      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+      backend->assign_pairs({3, 19});
+      const uint64_t slots = carry == Carry::own ? 38 : carry == Carry::pair ? 19 : 0;
+      ASSERT_EQ(backend->state_slots(), slots);
+      if (slots == 0) continue;
+      const size_t size = 2 * 64;
+      const std::vector<int8_t> written = random_states(slots * size, random);
+      const std::span<const int8_t> all(written);
+      backend->write_states(7, all.subspan(7 * size));  // 7 on, then the first 7
+      backend->write_states(0, all.first(7 * size));
+      std::vector<int8_t> read(written.size());
+      backend->read_states(0, std::span(read).first(3 * size));
+      backend->read_states(3, std::span(read).subspan(3 * size));
+      EXPECT_EQ(read, written);
+      backend->assign_pairs({0, 5});
+      read.resize(backend->state_slots() * size);
+      backend->read_states(0, read);
+      EXPECT_EQ(read, std::vector<int8_t>(read.size(), 0));
+    }
+  }
+}
+
+// Z of the whole arena, each element from the one bucket that holds it.
+std::vector<int64_t> reconstructed(Backend& backend, uint32_t epoch, std::span<const int8_t> d,
+                                   bool wide) {
+  std::vector<size_t> ready;
+  ReconstructionProgress progress;
+  progress.bucket_ready = [&](size_t bucket) { ready.push_back(bucket); };
+  progress.poll = [] {};
+  backend.reconstruct(epoch, d, wide, progress);
+  const std::vector<UpdateBucket>& buckets = backend.buckets();
+  std::vector<int64_t> z(backend.layout().size(), 0);
+  std::vector<int> covered(z.size(), 0);
+  EXPECT_EQ(ready.size(), buckets.size());
+  for (size_t b = 0; b < buckets.size(); ++b) {
+    if (b < ready.size()) {
+      EXPECT_EQ(ready[b], b);
+    }
+    const auto copy = [&](auto part) {
+      ASSERT_EQ(part.size(), buckets[b].size);
+      ASSERT_LE(buckets[b].offset + part.size(), z.size());
+      for (size_t e = 0; e < part.size(); ++e) {
+        z[buckets[b].offset + e] = part[e];
+        ++covered[buckets[b].offset + e];
+      }
+    };
+    wide ? copy(backend.wide_partial_update(b)) : copy(backend.partial_update(b));
+  }
+  EXPECT_EQ(covered, std::vector<int>(z.size(), 1)) << "buckets leave gaps or overlap";
+  return z;
+}
+
+TEST(IntRnnUpdate, ReconstructedSumsAreThoseOfTheOracle) {
+  struct Population {
+    uint32_t layers, width;
+    int noise_rank;
+    PairRange pairs;
+  };
+  const Population populations[] = {{1, 64, 1, {0, 1}},   {1, 64, 16, {11, 5}},
+                                    {2, 64, 4, {16, 37}}, {1, 64, 1, {160, 700}},
+                                    {1, 256, 1, {7, 37}}, {1, 64, 4, {4000000000, 16}}};
+  Random random(6);
+  for (const Population& p : populations) {
+    BackendSettings settings;
+    settings.shape = {p.layers, p.width};
+    settings.seed = random();
+    settings.noise_rank = p.noise_rank;
+    settings.threads = static_cast<int>(1 + random() % 2);
+    std::vector<int8_t> d(p.pairs.count);
+    for (int8_t& value : d)  // half of them 0
+      value = static_cast<int8_t>(std::max(-2, std::min(2, static_cast<int>(random() % 9) - 4)));
+    for (int8_t& value : d)
+      if (random() % 2 == 0) value = 0;
+    d[0] = -2;
+    const oracle::Vector expected = oracle::reconstruct(settings, p.pairs, 12, d);
+    for (const std::string& isa : instruction_sets()) {
+      SCOPED_TRACE(testing::Message()
+                   << isa << ", " << p.pairs.count << " pairs, width " << p.width << ", r "
+                   << p.noise_rank << ", threads " << settings.threads);
+      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+      backend->assign_pairs(p.pairs);
+      EXPECT_TRUE(reconstructed(*backend, 12, d, false) == expected);
+      EXPECT_TRUE(reconstructed(*backend, 12, d, true) == expected);
+      const std::vector<int8_t> ties(d.size(), 0);
+      EXPECT_TRUE(reconstructed(*backend, 12, ties, false) == oracle::Vector(expected.size(), 0));
+    }
+  }
+}
+
+// Around the threshold and far beyond: 0, just below, exactly, several thresholds, the ends of the
+// type.
+int64_t random_evidence(int64_t threshold, bool wide, Random& random) {
+  const int64_t end = wide ? int64_t{1} << 40 : INT32_MAX;
+  const int64_t thresholds = random() % 4, offset = random() % 3;
+  const uint64_t kind = random() % 8;
+  int64_t value = 0;
+  if (kind >= 2) value = threshold * thresholds + offset - 1;
+  if (kind == 6) value = static_cast<int64_t>(random() % end);
+  if (kind == 7) value = end;
+  value = std::min(value, end);
+  return random() % 2 == 0 ? value : -value;
+}
+
+// What steps before this one can have left in an accumulator: less than a threshold.
+int32_t left_over(int64_t threshold, Random& random) {
+  if (threshold == 0) return 0;
+  return static_cast<int32_t>(static_cast<int64_t>(random() % (2 * threshold - 1)) -
+                              (threshold - 1));
+}
+
+TEST(IntRnnUpdate, StepsMoveParametersAndAccumulatorsAsTheOracleDoes) {
+  const StepRule rules[] = {{1, 1}, {1000, 700}, {5, 123456789}, {2000000000, 3}, {0, 0}};
+  for (const std::string& isa : instruction_sets()) {
+    for (UpdateRule update : {UpdateRule::threshold, UpdateRule::sigma_delta}) {
+      Random random(7);
+      BackendSettings settings;
+      settings.shape = {1, 64};
+      settings.update = update;
+      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+      backend->assign_pairs({0, 1});
+      std::vector<int8_t> parameters = start_parameters(settings.shape, Start::full_range, random);
+      const ParameterLayout layout = int_rnn_layout(settings.shape);
+      for (const StepRule& rule : rules) {
+        // Threshold 0: every sum but 0 moves. Sigma-delta has no such case.
+        if (rule.matrix_threshold == 0 && update == UpdateRule::sigma_delta) continue;
+        for (bool wide : {false, true}) {
+          SCOPED_TRACE(testing::Message() << isa << " rule " << static_cast<int>(update) << " wide "
+                                          << wide << " threshold " << rule.matrix_threshold);
+          oracle::Vector z;
+          std::vector<int32_t> accumulators;
+          for (const TensorSpec& tensor : layout.tensors()) {
+            const bool is_vector = tensor.kind == TensorKind::vector;
+            const int64_t threshold = is_vector ? rule.vector_threshold : rule.matrix_threshold;
+            for (size_t e = 0; e < tensor.size(); ++e) {
+              z.push_back(random_evidence(threshold, wide, random));
+              accumulators.push_back(left_over(threshold, random));
+            }
+          }
+          backend->write_parameters(parameters);
+          if (update == UpdateRule::sigma_delta) backend->write_accumulators(accumulators);
+          reconstructed(*backend, 0, std::vector<int8_t>{0}, wide);  // makes room for the sums
+          uint64_t changed = 0;
+          for (size_t b = 0; b < backend->buckets().size(); ++b) {
+            const UpdateBucket bucket = backend->buckets()[b];
+            const auto fill = [&](auto part) {
+              for (size_t e = 0; e < part.size(); ++e)
+                part[e] = static_cast<typename decltype(part)::value_type>(z[bucket.offset + e]);
+            };
+            wide ? fill(backend->wide_partial_update(b)) : fill(backend->partial_update(b));
+            changed += backend->step(b, rule, wide);
+          }
+          EXPECT_EQ(changed, oracle::step(settings, rule, z, parameters, accumulators));
+          std::vector<int8_t> moved(parameters.size());
+          backend->read_parameters(moved);
+          EXPECT_TRUE(moved == parameters);
+          if (update == UpdateRule::threshold) continue;
+          std::vector<int32_t> left(accumulators.size());
+          backend->read_accumulators(left);
+          EXPECT_TRUE(left == accumulators);
+        }
+      }
+    }
+  }
+}
+
+// Each byte's exact loss may round once to 2^-24 bit and carry the last bits of a few double
+// operations: 2^-20 bit a byte holds both with room, and is far below anything a report shows.
+TEST(IntRnnScores, StreamsScoreAsTheOracleAndSplitAnywhere) {
+  Random random(8);
+  for (uint32_t width : {64u, 256u}) {
+    for (Start start : {Start::initial, Start::full_range}) {
+      BackendSettings settings;
+      settings.shape = {2, width};
+      settings.threads = width == 64 ? 2 : 1;
+      const std::vector<int8_t> parameters = start_parameters(settings.shape, start, random);
+      const uint64_t streams = width == 64 ? 19 : 5;
+      const std::vector<uint8_t> text = random_text(streams * 12 + 3, random);  // 3 belong to none
+      const oracle::TextScores expected =
+          oracle::score_streams(settings, parameters, text, streams, 0, streams);
+      for (const std::string& isa : instruction_sets()) {
+        SCOPED_TRACE(testing::Message() << isa << " width " << width);
+        const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+        backend->write_parameters(parameters);
+        const StreamScores all = backend->score_streams(text, streams, 0, streams);
+        EXPECT_EQ(all.score_sum, expected.score_sum);
+        EXPECT_EQ(all.tokens, expected.tokens);
+        EXPECT_EQ(all.tokens, streams * 11);
+        EXPECT_NEAR(std::ldexp(static_cast<double>(all.loss_2e24), -24), expected.loss,
+                    std::ldexp(static_cast<double>(all.tokens), -20));
+        const StreamScores head = backend->score_streams(text, streams, 0, 2);
+        const StreamScores tail = backend->score_streams(text, streams, 2, streams - 2);
+        EXPECT_EQ(head.score_sum + tail.score_sum, all.score_sum);
+        EXPECT_EQ(head.loss_2e24 + tail.loss_2e24, all.loss_2e24);
+        EXPECT_EQ(head.tokens + tail.tokens, all.tokens);
+        EXPECT_EQ(backend->score_streams(text, streams, 1, 0).tokens, 0u);
+      }
+    }
+  }
+}
+
+TEST(IntRnnScores, NextLogitsAndTheStateBehindThemAreThoseOfTheOracle) {
+  Random random(9);
+  for (uint32_t width : {64u, 256u}) {
+    for (Start start : {Start::initial, Start::full_range, Start::extreme, Start::quiet}) {
+      BackendSettings settings;
+      settings.shape = {2, width};
+      const std::vector<int8_t> parameters = start_parameters(settings.shape, start, random);
+      const oracle::Model model(settings, parameters);
+      const std::vector<int8_t> first_state = random_states(2 * width, random);
+      for (const std::string& isa : instruction_sets()) {
+        SCOPED_TRACE(testing::Message() << isa << " width " << width);
+        const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+        backend->write_parameters(parameters);
+        std::vector<int8_t> state = first_state, logits(256);
+        oracle::Vector expected_state = widened(first_state);
+        for (uint8_t token : {65, 255, 0, 1, 128}) {
+          backend->next_logits(token, state, logits);
+          EXPECT_EQ(widened(logits), model.next_logits(token, expected_state));
+          EXPECT_EQ(widened(state), expected_state);
+        }
+      }
+    }
+  }
+}
+
+// No oracle, so larger: 48 members, 20 bytes, two generations, every score and state, an update and
+// a validation in between.
+TEST(IntRnnInstructionSets, AllGiveTheSameRunWithAnyNumberOfThreads) {
+  struct Result {
+    std::vector<int32_t> score;
+    std::vector<int8_t> states, parameters;
+    std::vector<int64_t> z;
+    StreamScores validation;
+  };
+  Random random(10);
+  BackendSettings settings;
+  settings.shape = {2, 256};
+  settings.seed = random();
+  const std::vector<int8_t> parameters = start_parameters(settings.shape, Start::initial, random);
+  const std::vector<uint8_t> text = random_text(24 * 64, random);
+  const auto run = [&](const std::string& isa, int threads) {
+    settings.threads = threads;
+    const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+    Result result;
+    backend->write_parameters(parameters);
+    backend->assign_pairs({0, 24});
+    for (uint32_t g = 0; g < 2; ++g) {
+      std::vector<int32_t> score(48);
+      backend->evaluate({g, g, {text, 64, 50 * g, 2, 10}}, score);
+      std::vector<int8_t> d;
+      for (int j = 0; j < 24; ++j)
+        d.push_back((score[2 * j] > score[2 * j + 1]) - (score[2 * j] < score[2 * j + 1]));
+      result.z = reconstructed(*backend, g, d, false);
+      for (size_t b = 0; b < backend->buckets().size(); ++b) backend->step(b, {900, 800}, false);
+      result.score.insert(result.score.end(), score.begin(), score.end());
+    }
+    result.states.resize(backend->state_slots() * 512);
+    backend->read_states(0, result.states);
+    result.parameters.resize(parameters.size());
+    backend->read_parameters(result.parameters);
+    result.validation = backend->score_streams(std::span(text).first(300), 6, 0, 6);
+    return result;
+  };
+  const Result first = run("scalar", 2);
+  EXPECT_NE(first.parameters, parameters);
+  for (const std::string& isa : instruction_sets()) {
+    for (int threads : {1, 2}) {
+      SCOPED_TRACE(testing::Message() << isa << ", " << threads << " threads");
+      const Result other = run(isa, threads);
+      EXPECT_EQ(other.score, first.score);
+      EXPECT_TRUE(other.states == first.states);
+      EXPECT_TRUE(other.z == first.z);
+      EXPECT_TRUE(other.parameters == first.parameters);
+      EXPECT_EQ(other.validation.score_sum, first.validation.score_sum);
+      EXPECT_EQ(other.validation.loss_2e24, first.validation.loss_2e24);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace eggroll

@@ -1,0 +1,366 @@
+// The messages of a run and what is agreed through them, on 1, 2, 3 and 4 ranks.
+#include "common/collectives.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/agreement.hpp"
+#include "common/check.hpp"
+#include "tests/support/mpi_world.hpp"
+
+namespace eggroll {
+namespace {
+
+using test::mpi_session;
+using test::mpi_world;
+
+// Byte `i` of the slice of `rank`: no two neighbours equal, different on every rank.
+std::byte pattern(int rank, size_t i) {
+  return static_cast<std::byte>(7 * i + 31 * rank + i / 256);
+}
+
+std::vector<std::byte> slice_of(int rank, size_t size) {
+  std::vector<std::byte> bytes(size);
+  for (size_t i = 0; i < size; ++i) bytes[i] = pattern(rank, i);
+  return bytes;
+}
+
+std::vector<std::byte> all_slices(const std::vector<size_t>& counts) {
+  std::vector<std::byte> all;
+  for (size_t r = 0; r < counts.size(); ++r) {
+    const std::vector<std::byte> slice = slice_of(static_cast<int>(r), counts[r]);
+    all.insert(all.end(), slice.begin(), slice.end());
+  }
+  return all;
+}
+
+// Uneven, with empty slices in front, between and behind.
+std::vector<std::vector<size_t>> uneven_counts(int size) {
+  std::vector<std::vector<size_t>> cases(5, std::vector<size_t>(size, 0));
+  for (int r = 0; r < size; ++r) {
+    cases[0][r] = 5 + 3 * r;
+    cases[1][r] = r % 2 == 0 ? 0 : 11;
+    cases[2][r] = r % 2 == 0 ? 4 * r + 1 : 0;
+    cases[3][r] = 300'000 + 17 * r;
+  }
+  return cases;  // the last: nothing from anybody
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) { return t.tv_sec + 1e-6 * t.tv_usec; };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// Runs with messages of ordinary length and cut into pieces of 7 elements.
+class CollectivesTest : public testing::TestWithParam<size_t> {
+ protected:
+  bool is_cut() const { return GetParam() < 1000; }
+
+  const std::unique_ptr<Collectives> group_ = mpi_session().world(GetParam());
+  const int rank_ = group_->rank();
+  const int size_ = group_->size();
+};
+INSTANTIATE_TEST_SUITE_P(MessageLength, CollectivesTest, testing::Values(size_t{1} << 30, 7));
+
+TEST_P(CollectivesTest, BroadcastBringsTheBytesOfRankZeroToAll) {
+  for (const size_t length : {0, 1, 100, 5'000, is_cut() ? 5'001 : 8'000'003}) {
+    std::vector<std::byte> data = slice_of(rank_, length);
+    group_->broadcast(data);
+    EXPECT_EQ(data, slice_of(0, length)) << length << " bytes";
+  }
+}
+
+TEST_P(CollectivesTest, GatherPutsUnevenSlicesInRankOrder) {
+  for (const std::vector<size_t>& counts : uneven_counts(size_)) {
+    const std::vector<std::byte> expected = all_slices(counts);
+    if (is_cut() && expected.size() > 10'000) continue;
+    std::vector<std::byte> all(rank_ == 0 ? expected.size() : 0);
+    group_->gather(slice_of(rank_, counts[rank_]), counts, all);
+    if (rank_ == 0) {
+      EXPECT_EQ(all, expected);
+    }
+  }
+}
+
+TEST_P(CollectivesTest, ScatterGivesEachRankItsUnevenSlice) {
+  for (const std::vector<size_t>& counts : uneven_counts(size_)) {
+    const std::vector<std::byte> all = all_slices(counts);
+    if (is_cut() && all.size() > 10'000) continue;
+    std::vector<std::byte> mine(counts[rank_]);
+    group_->scatter(rank_ == 0 ? all : std::vector<std::byte>{}, counts, mine);
+    EXPECT_EQ(mine, slice_of(rank_, counts[rank_]));
+  }
+}
+
+TEST_P(CollectivesTest, AllGatherBringsAllSlicesToAll) {
+  for (const size_t length : {0, 1, 7, 8, 1'000, is_cut() ? 1'001 : 1'000'001}) {
+    std::vector<std::byte> all(length * size_);
+    group_->all_gather(slice_of(rank_, length), all);
+    EXPECT_EQ(all, all_slices(std::vector<size_t>(size_, length))) << length << " bytes";
+  }
+}
+
+TEST_P(CollectivesTest, AllReducesPendingTogetherCompleteInAnyOrder) {
+  const size_t large = is_cut() ? 500 : 1'500'000;
+  std::vector<std::vector<int32_t>> narrow = {std::vector<int32_t>(1),
+                                              std::vector<int32_t>(large),
+                                              {},
+                                              std::vector<int32_t>(83'000 % large)};
+  std::vector<int64_t> wide(large / 3);
+  for (std::vector<int32_t>& data : narrow)
+    for (size_t i = 0; i < data.size(); ++i)
+      data[i] = (rank_ + 1) * (i % 2 == 0 ? 1 : -1) * static_cast<int32_t>(i);
+  for (size_t i = 0; i < wide.size(); ++i) wide[i] = (rank_ + 1) * (int64_t{1} << 40) - int64_t(i);
+
+  std::vector<std::unique_ptr<Collectives::Pending>> pending;
+  for (std::vector<int32_t>& data : narrow) pending.push_back(group_->start_all_reduce_sum(data));
+  pending.push_back(group_->start_all_reduce_sum(wide));
+  if (rank_ % 2 == 1) std::ranges::reverse(pending);  // the order of waiting is each rank's own
+  for (const auto& operation : pending) Collectives::wait(*operation);
+  for (const auto& operation : pending) EXPECT_TRUE(operation->test());
+
+  const int32_t ranks_sum = size_ * (size_ + 1) / 2;
+  for (std::vector<int32_t>& data : narrow) {
+    size_t wrong = 0;
+    for (size_t i = 0; i < data.size(); ++i)
+      wrong += data[i] != ranks_sum * (i % 2 == 0 ? 1 : -1) * static_cast<int32_t>(i);
+    EXPECT_EQ(wrong, 0u) << "of " << data.size();
+  }
+  size_t wrong = 0;
+  for (size_t i = 0; i < wide.size(); ++i)
+    wrong += wide[i] != ranks_sum * (int64_t{1} << 40) - size_ * int64_t(i);
+  EXPECT_EQ(wrong, 0u) << "of " << wide.size();
+}
+
+TEST(Collectives, OtherCallsMayRunBetweenStartAndWait) {
+  Collectives& group = mpi_world();
+  std::vector<int32_t> sums(200'000, group.rank() + 1);
+  const auto pending = group.start_all_reduce_sum(sums);
+  uint64_t word = group.rank() == 0 ? 42 : 0;
+  group.broadcast(bytes_of(word));
+  group.barrier();
+  Collectives::wait(*pending);
+  EXPECT_EQ(word, 42u);
+  EXPECT_EQ(std::ranges::count(sums, group.size() * (group.size() + 1) / 2), 200'000);
+}
+
+TEST(Collectives, DestroyingAPendingOperationCompletesIt) {
+  const std::unique_ptr<Collectives> group = mpi_session().world();
+  std::vector<int32_t> sums(300'000, 1);
+  { const auto dropped = group->start_all_reduce_sum(sums); }
+  EXPECT_EQ(std::ranges::count(sums, group->size()), 300'000);
+  group->barrier();
+}
+
+TEST(Collectives, AnExceptionThatAllRanksThrowLeavesTheGroupUsable) {
+  const std::unique_ptr<Collectives> group = mpi_session().world();
+  std::vector<int32_t> sums(300'000, 1);
+  try {
+    const auto dropped = group->start_all_reduce_sum(sums);
+    throw std::runtime_error("on every rank");
+  } catch (const std::runtime_error&) {
+  }
+  EXPECT_EQ(std::ranges::count(sums, group->size()), 300'000);
+  group->barrier();
+}
+
+TEST(Collectives, APendingOperationMayOutliveItsGroup) {
+  std::unique_ptr<Collectives> group = mpi_session().world();
+  std::vector<int32_t> sums(300'000, 1);
+  const int size = group->size();
+  const auto pending = group->start_all_reduce_sum(sums);
+  group.reset();
+  Collectives::wait(*pending);
+  EXPECT_EQ(std::ranges::count(sums, size), 300'000);
+}
+
+TEST(Collectives, WaitingForALateRankBurnsLittleCpu) {
+  Collectives& group = mpi_world();
+  group.barrier();
+  const double before = cpu_seconds();
+  if (group.rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  group.barrier();
+  EXPECT_LT(cpu_seconds() - before, 0.15);
+}
+
+TEST(Collectives, TheBarrierHoldsUntilTheLastRankIsThere) {
+  Collectives& group = mpi_world();
+  group.barrier();
+  const auto start = std::chrono::steady_clock::now();
+  if (group.rank() == group.size() - 1) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  group.barrier();
+  EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(40));
+}
+
+TEST(Collectives, BytesAreCountedAsTheAlgorithmSendsThem) {
+  const std::unique_ptr<Collectives> group = mpi_session().world();
+  const uint64_t size = group->size();
+  const bool is_root = group->rank() == 0;
+  uint64_t expected = 0;
+
+  std::array<std::byte, 100> plan{};
+  group->broadcast(plan);
+  expected += is_root ? 100 * (size - 1) : 0;
+  EXPECT_EQ(group->bytes_sent(), expected);
+
+  const std::vector<size_t> counts(size, 40);
+  std::vector<std::byte> all(is_root ? 40 * size : 0);
+  std::array<std::byte, 40> mine{};
+  group->gather(mine, counts, all);
+  expected += is_root ? 0 : 40;
+  EXPECT_EQ(group->bytes_sent(), expected);
+  group->scatter(all, counts, mine);
+  expected += is_root ? 40 * (size - 1) : 0;
+  EXPECT_EQ(group->bytes_sent(), expected);
+
+  std::vector<std::byte> everywhere(40 * size);
+  group->all_gather(mine, everywhere);
+  expected += 40 * (size - 1);
+  EXPECT_EQ(group->bytes_sent(), expected);
+
+  std::array<int32_t, 30> sums{};
+  Collectives::wait(*group->start_all_reduce_sum(sums));
+  expected += 2 * (size - 1) * 120 / size;
+  EXPECT_EQ(group->bytes_sent(), expected);
+  group->barrier();
+  EXPECT_EQ(group->bytes_sent(), expected);
+}
+
+TEST(Collectives, WrongSizesAreRefusedBeforeAnythingIsSent) {
+  Collectives& group = mpi_world();
+  const size_t size = static_cast<size_t>(group.size());
+  std::vector<std::byte> mine(3);
+  std::vector<std::byte> all(3 * size);
+  EXPECT_THROW(group.gather(mine, std::vector<size_t>(size + 1, 3), all), Error);
+  EXPECT_THROW(group.gather(mine, std::vector<size_t>(size, 4), all), Error);
+  EXPECT_THROW(group.scatter(all, std::vector<size_t>(size, 4), mine), Error);
+  EXPECT_THROW(group.all_gather(mine, std::span(all).first(3 * size - 1)), Error);
+  EXPECT_THROW(mpi_session().world(0), Error);
+}
+
+TEST(Collectives, AllRanksOfThisTestShareANode) {
+  EXPECT_EQ(mpi_world().ranks_on_this_node(), mpi_world().size());
+}
+
+// --- what is agreed through them ---
+
+// The error that agree() throws on this rank, "" without one; checked to be the same on all ranks.
+std::string disagreement(const std::vector<Fact>& facts) {
+  Collectives& group = mpi_world();
+  std::string message;
+  try {
+    agree(group, facts);
+  } catch (const ConfigError& error) {
+    message = error.what();
+  }
+  const uint64_t mine = XXH3_64bits(message.data(), message.size());
+  std::vector<uint64_t> all(group.size());
+  group.all_gather(bytes_of(mine), bytes_of(all));
+  EXPECT_EQ(std::ranges::count(all, mine), group.size()) << message;
+  return message;
+}
+
+TEST(Agreement, EqualFactsPass) {
+  EXPECT_EQ(disagreement({}), "");
+  EXPECT_EQ(disagreement({{"build", "abc"}, {"config", std::string(100'000, 'x')}}), "");
+}
+
+TEST(Agreement, AMismatchOnTheLastRankNamesRankHostAndBothValues) {
+  const int last = mpi_world().size() - 1;
+  const std::string corpus = mpi_world().rank() == last ? "0b0b" : "a1a1";
+  const std::string message =
+      disagreement({{"build", "abc"}, {"corpus", corpus}, {"layout", corpus}});
+  if (last == 0) {
+    EXPECT_EQ(message, "");
+    return;
+  }
+  EXPECT_EQ(message, "the ranks do not agree on corpus: rank " + std::to_string(last) + " on " +
+                         host_name() + " has \"0b0b\", rank 0 has \"a1a1\"");
+}
+
+TEST(Agreement, TheFirstDifferingRankIsNamed) {
+  if (mpi_world().size() < 3) GTEST_SKIP() << "needs 3 ranks";
+  const std::string message =
+      disagreement({{"seed", std::to_string(std::min(mpi_world().rank(), 1))}});
+  EXPECT_NE(message.find("rank 1 on "), std::string::npos) << message;
+}
+
+TEST(Agreement, OfALongTextTheLineThatDiffersIsShown) {
+  if (mpi_world().size() == 1) return;
+  const bool is_odd = mpi_world().rank() == 1;
+  std::string text = std::string(5'000, '#') + "\nseed = ";
+  text += is_odd ? "12\n" : "1\n";
+  std::string message = disagreement({{"config", text + "layers = 6\n"}});
+  EXPECT_NE(message.find("has \"seed = 12\", rank 0 has \"seed = 1\""), std::string::npos)
+      << message;
+
+  text = std::string(500, 'a') + (is_odd ? 'x' : 'y') + std::string(500, 'b');
+  message = disagreement({{"config", text}});
+  const std::string a(30, 'a');
+  const std::string b(29, 'b');
+  EXPECT_NE(message.find("\"..." + a + "x" + b + "...\", rank 0 has \"..." + a + "y" + b + "...\""),
+            std::string::npos)
+      << message;
+}
+
+TEST(Agreement, ListsOfDifferentFactsDoNotAgree) {
+  if (mpi_world().size() == 1) return;
+  const bool is_last = mpi_world().rank() == mpi_world().size() - 1;
+  std::vector<Fact> facts = {{"build", "abc"}, {"gpu", "none"}};
+  if (is_last) facts.pop_back();
+  EXPECT_NE(disagreement(facts).find("agree on gpu: rank"), std::string::npos);
+  facts = {{is_last ? "build" : "config", "abc"}};
+  EXPECT_NE(disagreement(facts).find("has \"build\", rank 0 has \"config\""), std::string::npos);
+  // The same characters, divided between name and value in another way.
+  facts = {is_last ? Fact{"ab", "c"} : Fact{"a", "bc"}};
+  EXPECT_NE(disagreement(facts), "");
+}
+
+TEST(FirstFailure, IsNothingWhenAllIsWell) {
+  EXPECT_FALSE(first_failure(mpi_world(), "", 0).has_value());
+}
+
+TEST(FirstFailure, IsTheOneOfTheLowestRank) {
+  Collectives& group = mpi_world();
+  const int lowest = group.size() / 2;
+  const bool is_well = group.rank() < lowest;
+  const std::string mine = "no file on rank " + std::to_string(group.rank());
+  const auto failure = first_failure(group, is_well ? "" : mine, is_well ? 0 : 2 + group.rank());
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_EQ(failure->rank, lowest);
+  EXPECT_EQ(failure->host, host_name());
+  EXPECT_EQ(failure->message, "no file on rank " + std::to_string(lowest));
+  EXPECT_EQ(failure->code, 2 + lowest);
+}
+
+TEST(FirstFailure, CutsLongMessagesAndNeverHasCodeZero) {
+  const auto failure = first_failure(mpi_world(), std::string(5'000, 'm'), 0);
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_EQ(failure->rank, 0);
+  EXPECT_EQ(failure->message, std::string(kFailureBytes, 'm'));
+  EXPECT_EQ(failure->code, 1);
+}
+
+TEST(BytesOf, SeesTheElementsOfARangeAndNotItsHandle) {
+  std::vector<int32_t> numbers = {1, 2, 3};
+  EXPECT_EQ(bytes_of(numbers).size(), 12u);
+  EXPECT_EQ(bytes_of(std::span(numbers).first(2)).size(), 8u);
+  const double one = 1;
+  EXPECT_EQ(bytes_of(one).size(), 8u);
+  static_assert(std::is_same_v<decltype(bytes_of(one)), std::span<const std::byte>>);
+}
+
+}  // namespace
+}  // namespace eggroll

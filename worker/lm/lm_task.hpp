@@ -1,0 +1,30 @@
+// Pretraining an integer recurrent language model on bytes. A member's fitness is the sum of its scores over its segment, in 1/16 bit.
+#pragma once
+
+#include "worker/lm/corpus.hpp"
+#include "worker/task.hpp"
+
+namespace eggroll {
+
+BackendSettings backend_settings(const RunConfig& config, int threads);
+
+class LmTask final : public Task {
+ public:
+  LmTask(const RunConfig& config, int threads);
+
+  Backend& backend() override { return *backend_; }
+  std::vector<Fact> facts() const override;
+  void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness) override;
+  uint64_t advance(uint64_t data_position) const override;
+  StreamScores validate(int rank, int ranks) override;
+  std::vector<std::string> reference_lines() const override;
+
+ private:
+  RunConfig config_;
+  Corpus corpus_;
+  uint64_t slice_bytes_;        // of the training text, each sequence's own
+  uint64_t validation_streams_; // fewer than asked for when little text is held out
+  std::unique_ptr<Backend> backend_;
+};
+
+}  // namespace eggroll
