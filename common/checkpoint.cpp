@@ -100,16 +100,14 @@ struct CheckpointWriter::Impl {
   uint64_t slots;
   uint64_t slot_bytes;
   uint64_t next_slot = 0;
+  bool is_finished = false;
   Xxh3 hash;
   std::optional<hdf5::File> file;
   Dataset states;
 
   ~Impl() {
-    if (partial.empty()) return;  // finished
     states = {};
-    file.reset();
-    std::error_code ignored;
-    fs::remove(partial, ignored);
+    if (file && !is_finished) file->abandon();
   }
 
   void write_tensors(const std::string& group, const ParameterLayout& layout, Element element,
@@ -187,7 +185,7 @@ void CheckpointWriter::finish() {
   std::error_code error;
   fs::rename(to.partial, to.path, error);
   if (error) throw Error(fmt::format("{}: cannot rename: {}", to.path.string(), error.message()));
-  to.partial.clear();
+  to.is_finished = true;
   sync_to_disk(to.path.has_parent_path() ? to.path.parent_path() : fs::path("."));
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "common/check.hpp"
@@ -25,6 +26,7 @@ static_assert(std::endian::native == std::endian::little);
 
 void prepare_library() {
   static const bool prepared = [] {
+    H5dont_atexit();  // at exit it would fall over a file that it could not write (full disk)
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // errors are thrown, not printed
     H5PLset_loading_state(0);  // no file makes this process load a filter from elsewhere
     return true;
@@ -146,7 +148,11 @@ File File::create(const std::filesystem::path& path) {
   File file(path, {});
   const Handle access = file_access();
   file.file_ = Handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
-  file.check(file.file_.is_valid(), "create");
+  if (!file.file_.is_valid()) {
+    const std::string reason = library_reason();
+    file.abandon();
+    file.fail("cannot create: " + reason);
+  }
   return file;
 }
 
@@ -204,7 +210,18 @@ void File::write_rows(const Dataset& dataset, uint64_t first, uint64_t rows, con
 }
 
 void File::close() {
-  if (!file_.reset()) fail_in_library("write");
+  // A flush that fails leaves the file as it was; a close that fails leaves it half open for good.
+  check(H5Fflush(file_.get(), H5F_SCOPE_LOCAL) >= 0, "write");
+  check(file_.reset(), "write");
+}
+
+void File::abandon() {
+  // Gives back the room that the file has taken, so that the library finds some on a full disk for
+  // the little it still has to write before it lets go.
+  std::error_code ignored;
+  std::filesystem::resize_file(path_, 0, ignored);
+  file_.reset();
+  std::filesystem::remove(path_, ignored);
 }
 
 // Reading.

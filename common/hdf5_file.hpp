@@ -67,8 +67,8 @@ class File {
   Dataset create_dataset(const std::string& group, const std::string& name, Element element,
                          std::vector<uint64_t> shape);
   void write_rows(const Dataset& dataset, uint64_t first, uint64_t rows, const void* values);
-  // Everything to the operating system; the file is closed then, also when this throws.
-  void close();
+  void close();    // everything to the operating system
+  void abandon();  // removes the file, written or not; its datasets are closed before
 
   // Attributes of the root; nothing where there is none of that name. A number is not negative.
   std::optional<uint64_t> number(const char* name) const;
