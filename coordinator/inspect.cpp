@@ -24,7 +24,6 @@ int inspect_command(const std::vector<std::string>& arguments) {
     return 0;
   }
   const CheckpointReader reader = open_checkpoint(checkpoint);
-  reader.verify();
   const CheckpointHeader& header = reader.header();
   const RunConfig config = parse_config_text(header.config, checkpoint);
   const ParameterLayout layout = int_rnn_layout(config.shape());

@@ -28,6 +28,12 @@ std::string duration(double seconds) {
   return fmt::format("{}s", s);
 }
 
+// A closed terminal or pipe is no reason to end a run: what cannot be shown is in the metrics.
+void show(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
 // The records of the first `completed` generations, written aside and renamed.
 void keep_records(const std::filesystem::path& path, uint64_t completed) {
   std::ifstream in(path);
@@ -70,10 +76,8 @@ RunLog::RunLog(const RunConfig& config, uint64_t completed, size_t parameters)
 }
 
 void RunLog::say(const std::string& line) {
-  if (line_is_open_) fmt::print("\r\033[K");
+  show(fmt::format("{}{}\n", line_is_open_ ? "\r\033[K" : "", line));
   line_is_open_ = false;
-  fmt::print("{}\n", line);
-  std::fflush(stdout);
 }
 
 void RunLog::validated(uint64_t generation, const Validation& validation) {
@@ -90,12 +94,8 @@ void RunLog::show_progress(uint64_t generation, double train_bits, double change
       config_.generations, train_bits, validation_ ? fmt::format("  validation {:.3f}", validation_->bits_per_byte) : "",
       100 * changed_share, short_number(members), short_number(members * config_.tokens_per_update),
       duration(static_cast<double>(config_.generations - generation) / rate));
-  if (terminal_)
-    fmt::print("\r\033[K{}", line);
-  else
-    fmt::print("{}\n", line);
+  show(terminal_ ? fmt::format("\r\033[K{}", line) : line + "\n");
   line_is_open_ = terminal_;
-  std::fflush(stdout);
   last_shown_s_ = elapsed;
 }
 
@@ -147,14 +147,13 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
 }
 
 void RunLog::end(const std::vector<std::string>& summary) {
-  if (line_is_open_) fmt::print("\n");
+  if (line_is_open_) show("\n");
   line_is_open_ = false;
   std::ofstream file(std::filesystem::path(config_.run) / "summary", std::ios::trunc);
   for (const std::string& line : summary) {
-    fmt::print("{}\n", line);
+    show(line + "\n");
     file << line << '\n';
   }
-  std::fflush(stdout);
   file.close();
   if (!file) throw Error(fmt::format("{}/summary: cannot write", config_.run));
 }

@@ -115,21 +115,20 @@ std::vector<int8_t> parameters_for(const CheckpointReader& reader, const std::fi
   if (saved.shape() != shape)
     throw ConfigError(fmt::format("{} holds layers = {}, width = {}; this run has layers = {}, width = {}", path.string(),
                                   saved.layers, saved.width, shape.layers, shape.width));
-  reader.verify();
   return reader.read_parameters(int_rnn_layout(shape));
 }
 
-void start_parameters(const RunConfig& config, Collectives& group, Task& task) {
-  std::vector<int8_t> parameters = int_rnn_initial_parameters(config.shape(), config.seed);
-  if (!config.init.empty()) {
-    if (group.rank() == 0) parameters = parameters_for(open_checkpoint(config.init), config.init, config.shape());
-    group.broadcast(bytes_of(parameters));
-  }
-  task.backend().write_parameters(parameters);
+std::vector<int8_t> start_parameters(const RunConfig& config) {
+  if (config.init.empty()) return int_rnn_initial_parameters(config.shape(), config.seed);
+  return parameters_for(open_checkpoint(config.init), config.init, config.shape());
 }
 
 CheckpointReader open_checkpoint(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) return CheckpointReader(path);
+  if (!std::filesystem::is_directory(path)) {
+    CheckpointReader reader(path);
+    reader.verify();
+    return reader;
+  }
   return CheckpointReader(newest_checkpoint(path, [](const std::filesystem::path& damaged, const std::string& why) {
     fmt::print(stderr, "eggroll: passing over {}: {}\n", damaged.string(), why);
   }));

@@ -25,10 +25,10 @@ void write_snapshot(const RunConfig& config, Collectives& group, Task& task, con
 // Collective. Fills the backends from an open checkpoint (rank 0) and returns where it stands.
 RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& config, Collectives& group, Task& task);
 
-// Collective. The parameters of --init (rank 0 reads), or those the seed gives; everything else starts at zero.
-void start_parameters(const RunConfig& config, Collectives& group, Task& task);
+// What a new run starts from: the parameters of --init, or those the seed gives; everything else starts at zero.
+std::vector<int8_t> start_parameters(const RunConfig& config);
 
-// The checkpoint of a file, or the newest complete one of a folder; says on stderr which it passed over.
+// The checkpoint of a file, or the newest complete one of a folder (says on stderr which it passed over); verified.
 CheckpointReader open_checkpoint(const std::filesystem::path& path);
 
 // Parameters for this shape out of a checkpoint. Throws ConfigError where the file's layout is another.

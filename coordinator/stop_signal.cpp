@@ -1,6 +1,9 @@
 #include "coordinator/stop_signal.hpp"
 
+#include <unistd.h>
+
 #include <csignal>
+#include <cstdlib>
 
 namespace eggroll {
 namespace {
@@ -11,6 +14,13 @@ volatile std::sig_atomic_t checkpoint_flag = 0;
 void on_stop(int signal) {
   stop_flag = 1;
   std::signal(signal, SIG_DFL);
+}
+
+// Open MPI's mpirun ends a job (Ctrl-C, SIGTERM) by sending its ranks SIGCONT, then SIGTERM, then SIGKILL, with
+// odls_base_sigkill_timeout (1 s by default) between them. The first of the three gives the most time. A SIGCONT from anybody else
+// continues a process that was stopped, and means no more than that.
+void on_continue(int, siginfo_t* info, void*) {
+  if (info->si_code == SI_USER && info->si_pid == getppid()) stop_flag = 1;
 }
 
 void on_checkpoint(int) { checkpoint_flag = 1; }
@@ -27,7 +37,13 @@ void handle(int signal, void (*handler)(int)) {
 void install_signal_handlers() {
   handle(SIGINT, on_stop);
   handle(SIGTERM, on_stop);
+  handle(SIGHUP, on_stop);
   handle(SIGUSR1, on_checkpoint);
+  if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return;
+  struct sigaction action = {};
+  action.sa_sigaction = on_continue;
+  action.sa_flags = SA_RESTART | SA_SIGINFO;
+  sigaction(SIGCONT, &action, nullptr);
 }
 
 bool stop_requested() { return stop_flag != 0; }

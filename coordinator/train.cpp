@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <optional>
 
 #include <fmt/format.h>
@@ -86,33 +87,55 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
   return config;
 }
 
-void open_run_folder(const RunConfig& config) {
-  const std::filesystem::path run = config.run;
-  if (config.resume.empty() && !list_checkpoints(run).empty())
+// A folder holds one run: a new one does not write among the checkpoints of another.
+void check_run_folder(const RunConfig& config) {
+  std::error_code error;
+  const std::filesystem::path resumed =
+      std::filesystem::is_directory(config.resume, error) ? std::filesystem::path(config.resume)
+                                                          : std::filesystem::path(config.resume).parent_path();
+  const bool goes_on = !config.resume.empty() && std::filesystem::equivalent(resumed, config.run, error);
+  if (!goes_on && !list_checkpoints(config.run).empty())
     throw ConfigError(fmt::format("run = {}: the folder already holds a run; go on with --resume {} or choose another folder",
                                   config.run, config.run));
+}
+
+void open_run_folder(const RunConfig& config) {
   std::error_code error;
-  std::filesystem::create_directories(run, error);
+  std::filesystem::create_directories(config.run, error);
   if (error) throw ConfigError(fmt::format("run = {}: cannot create the folder: {}", config.run, error.message()));
-  const std::filesystem::path path = run / "config.ini";
-  std::FILE* file = std::fopen(path.c_str(), "w");
-  if (!file) throw ConfigError(fmt::format("run = {}: cannot write config.ini", config.run));
-  const std::string text = write_config(config);
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  if (std::fclose(file) != 0 || !written) throw ConfigError(fmt::format("run = {}: cannot write config.ini", config.run));
+  const std::filesystem::path path = std::filesystem::path(config.run) / "config.ini";
+  std::ofstream file(path, std::ios::trunc);
+  file << write_config(config);
+  file.close();
+  if (!file) throw ConfigError(fmt::format("run = {}: cannot write {}", config.run, path.string()));
+}
+
+// The digests of the single tensors, one after another, each 16 characters.
+std::string tensor_digests(Backend& backend, UpdateRule update) {
+  std::vector<int8_t> parameters(backend.layout().size());
+  std::vector<int32_t> accumulators(update == UpdateRule::sigma_delta ? parameters.size() : 0);
+  backend.read_parameters(parameters);
+  backend.read_accumulators(accumulators);
+  std::string digests;
+  for (const TensorSpec& tensor : backend.layout().tensors())
+    digests += parameters_digest(std::span(parameters).subspan(tensor.offset, tensor.size()),
+                                 accumulators.empty() ? std::span<int32_t>()
+                                                      : std::span(accumulators).subspan(tensor.offset, tensor.size()));
+  return digests;
 }
 
 void stop_on_different_digests(Collectives& group, Backend& backend, const RunConfig& config, uint64_t generation) {
-  const std::string mine = current_digest(backend, config.update);
-  std::vector<char> all(mine.size() * static_cast<size_t>(group.size()));
+  const std::string mine = tensor_digests(backend, config.update);
+  std::string all(mine.size() * static_cast<size_t>(group.size()), ' ');
   group.all_gather(bytes_of(mine), bytes_of(all));
-  std::string_view rest(all.data(), all.size());
-  for (int rank = 0; rank < group.size(); ++rank, rest.remove_prefix(mine.size()))
-    if (rest.substr(0, mine.size()) != std::string_view(all.data(), mine.size()))
-      throw Error(fmt::format("after generation {} the parameters of rank {} (digest {}) differ from those of rank 0 "
-                              "(digest {}); go on from the last checkpoint with --resume {}",
-                              generation, rank, rest.substr(0, mine.size()), std::string_view(all.data(), mine.size()),
-                              config.run));
+  for (size_t at = 0; at < all.size(); at += 16) {
+    const size_t rank = at / mine.size(), tensor = at % mine.size() / 16;
+    if (all.compare(at, 16, all, 16 * tensor, 16) == 0) continue;
+    throw Error(fmt::format("after generation {} tensor {} of rank {} (digest {}) differs from that of rank 0 (digest {}); "
+                            "go on from the last checkpoint with --resume {}",
+                            generation, backend.layout()[tensor].name, rank, all.substr(at, 16),
+                            all.substr(16 * tensor, 16), config.run));
+  }
 }
 
 std::optional<Validation> validate(Collectives& group, Task& task) {
@@ -209,26 +232,27 @@ int train(const std::vector<std::string>& arguments, Collectives& group) {
     if (group.rank() == 0) fmt::print("{}", dry_run_report(config, group.size(), threads));
     return 0;
   }
+  std::vector<int8_t> start(int_rnn_layout(config.shape()).size());
   together(group, [&] {
-    if (group.rank() == 0) open_run_folder(config);
-  });
-  together(group, [&] {
+    if (group.rank() == 0) check_run_folder(config);
     run.task = make_task(config, threads);
     run.task->backend().assign_pairs(pairs_of_rank(config.pairs(), group.rank(), group.size()));
+    if (group.rank() == 0 && config.resume.empty()) start = start_parameters(config);
   });
   agree(group, run.task->facts());
-  together(group, [&] {
-    if (group.rank() == 0 && run.resumed_from) run.resumed_from->verify();
-  });
-  if (config.resume.empty())
-    start_parameters(config, group, *run.task);
-  else
+  if (config.resume.empty()) {
+    group.broadcast(bytes_of(start));
+    run.task->backend().write_parameters(start);
+  } else {
     run.position = load_snapshot(run.resumed_from ? &*run.resumed_from : nullptr, config, group, *run.task);
+  }
 
   const uint64_t first = run.position.generation;
   const size_t parameters = run.task->backend().layout().size();
   together(group, [&] {
-    if (group.rank() == 0) run.log.emplace(config, first, parameters);
+    if (group.rank() != 0) return;
+    open_run_folder(config);
+    run.log.emplace(config, first, parameters);
   });
   if (run.log)
     run.log->say(fmt::format("{}: {} parameters, population {}, {} rank{}, {}; run folder {}{}", config.task, parameters,
@@ -241,7 +265,7 @@ int train(const std::vector<std::string>& arguments, Collectives& group) {
   if (run.log) {
     run.log->end(summary_of(run, run.position.generation - first));
     if (run.position.generation != config.generations)
-      fmt::print("stopped by a signal; go on with: eggroll train --resume {}\n", config.run);
+      run.log->say(fmt::format("stopped by a signal; go on with: eggroll train --resume {}", config.run));
   }
   return 0;
 }

@@ -1,0 +1,329 @@
+// The products of each instruction set table, perturbed product and update, at the largest sums
+// there can be, against int64 written out.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "tests/support/isa_tables.hpp"
+
+namespace eggroll::cpu {
+namespace {
+
+using test::Guarded;
+using test::isa_tables;
+using test::IsaTable;
+using Random = std::mt19937_64;
+
+constexpr int kMostRows = 14;
+
+// How inputs, weights and noise are chosen; their signs decide what cancels.
+enum class Fill {
+  aligned,     // every product has the same sign: the largest sums of each kind, both positive
+  opposed,     // the product positive, the perturbation negative
+  sweep,       // output o: the first o / 63 of the products positive, the others negative
+  cancelling,  // the product adds up to nearly nothing, the perturbation to its largest
+  signs,       // largest values, random signs
+  random,      // anything
+};
+constexpr Fill kFills[] = {Fill::aligned,    Fill::opposed, Fill::sweep,
+                           Fill::cancelling, Fill::signs,   Fill::random};
+
+struct Shape {
+  size_t in;
+  size_t out;
+  int terms;  // of the noise; 0: none
+};
+
+// A product with the sums that every rounding and shift shares, so that they are made only once.
+struct Problem {
+  Shape shape;
+  std::vector<int8_t> x, w, a, b;  // natural order
+  std::vector<int64_t> product;    // [rows, out]
+  std::vector<int64_t> projected;  // [rows, terms], with the member's sign
+};
+
+int8_t flipped(int8_t value, uint8_t flip) {
+  return static_cast<int8_t>(static_cast<uint8_t>(value) ^ flip);
+}
+
+Problem make_problem(const Shape& shape, Fill fill, Random& random) {
+  const size_t n = shape.in, terms = static_cast<size_t>(shape.terms), pairs = kMostRows / 2;
+  const auto sign = [&] { return random() % 2 == 0 ? 1 : -1; };
+  const auto any = [&](int largest) {
+    return static_cast<int>(random() % (2 * static_cast<unsigned>(largest) + 1)) - largest;
+  };
+  // Members see inputs of one sign each, the second of a pair the opposite: with their opposite
+  // perturbations they add up alike.
+  const auto row_sign = [](size_t row) { return row % 2 == 0 ? 1 : -1; };
+  Problem p{.shape = shape,
+            .x = std::vector<int8_t>(kMostRows * n),
+            .w = std::vector<int8_t>(shape.out * n),
+            .a = std::vector<int8_t>(pairs * terms * shape.out),
+            .b = std::vector<int8_t>(pairs * terms * n),
+            .product = {},
+            .projected = {}};
+  for (size_t row = 0; row < kMostRows; ++row)
+    for (size_t i = 0; i < n; ++i)
+      p.x[row * n + i] = static_cast<int8_t>(fill == Fill::random  ? any(127)
+                                             : fill == Fill::signs ? 127 * sign()
+                                                                   : 127 * row_sign(row));
+  for (size_t o = 0; o < shape.out; ++o)
+    for (size_t i = 0; i < n; ++i) {
+      int value = 127;
+      if (fill == Fill::sweep && i * 63 >= n * (o % 64)) value = -127;
+      if (fill == Fill::cancelling) value = i + o % 5 < n / 2 ? 127 : -127;
+      if (fill == Fill::signs) value = 127 * sign();
+      if (fill == Fill::random) value = any(127);
+      p.w[o * n + i] = static_cast<int8_t>(value);
+    }
+  const auto noise = [&](std::vector<int8_t>& values, int largest) {
+    for (int8_t& v : values)
+      v = static_cast<int8_t>(fill == Fill::random  ? any(kNoiseMax)
+                              : fill == Fill::signs ? largest * sign()
+                                                    : largest);
+  };
+  noise(p.a, fill == Fill::opposed ? -kNoiseMax : kNoiseMax);
+  noise(p.b, kNoiseMax);
+
+  p.product.resize(kMostRows * shape.out);
+  for (size_t row = 0; row < kMostRows; ++row)
+    for (size_t o = 0; o < shape.out; ++o) {
+      int64_t sum = 0;
+      for (size_t i = 0; i < n; ++i) sum += int64_t{p.x[row * n + i]} * p.w[o * n + i];
+      p.product[row * shape.out + o] = sum;
+    }
+  p.projected.resize(kMostRows * terms);
+  for (size_t row = 0; row < kMostRows; ++row)
+    for (size_t q = 0; q < terms; ++q) {
+      int64_t sum = 0;
+      for (size_t i = 0; i < n; ++i)
+        sum += int64_t{p.x[row * n + i]} * p.b[(row / 2 * terms + q) * n + i];
+      p.projected[row * terms + q] = row % 2 == 0 ? sum : -sum;
+    }
+  return p;
+}
+
+int64_t floor_of(int64_t numerator, int shift) {
+  const int64_t divisor = int64_t{1} << shift;
+  return numerator / divisor - (numerator % divisor < 0 ? 1 : 0);
+}
+
+int64_t rounded(int64_t value, const Perturbation& how) {
+  if (how.rounding == Rounding::floor) return floor_of(value, how.shift);
+  const int64_t half = int64_t{1} << (how.shift - 1);  // ties away from zero
+  const int64_t magnitude = floor_of((value < 0 ? -value : value) + half, how.shift);
+  return value < 0 ? -magnitude : magnitude;
+}
+
+int64_t expected_output(const Problem& p, const Perturbation& how, int shift, size_t row,
+                        size_t o) {
+  const size_t terms = static_cast<size_t>(p.shape.terms);
+  int64_t perturbation = 0;
+  for (size_t q = 0; q < terms; ++q)
+    perturbation += p.projected[row * terms + q] * p.a[(row / 2 * terms + q) * p.shape.out + o];
+  const int64_t sum =
+      p.product[row * p.shape.out + o] + (terms == 0 ? 0 : rounded(perturbation, how));
+  EXPECT_LE(std::abs(sum), INT32_MAX) << "outside the contract";
+  return std::clamp<int64_t>(floor_of(sum, shift), -127, 127);
+}
+
+// Packed by the table itself, with margins around what it writes.
+struct Packed {
+  Guarded<int8_t> panels;
+  Guarded<int32_t> compensation;
+
+  Packed(const IsaTable& table, const Problem& p) : panels(p.w.size()), compensation(p.shape.out) {
+    table.isa->pack(p.w.data(), p.shape.out, p.shape.in, panels.data(), compensation.data());
+    EXPECT_TRUE(panels.margins_are_untouched() && compensation.margins_are_untouched());
+  }
+};
+
+struct Run {
+  int rows;
+  int shift;
+  Perturbation perturbation;
+  uint8_t flip;
+};
+
+void expect_products(const IsaTable& table, const Problem& p, Packed& packed, const Run& run) {
+  const auto [in, out, terms] = p.shape;
+  std::vector<uint8_t> x;
+  for (size_t i = 0; i < static_cast<size_t>(run.rows) * in; ++i)
+    x.push_back(static_cast<uint8_t>(flipped(p.x[i], 0x80)));
+  const std::vector<int8_t> a = table.in_panel_order(p.a);
+  std::vector<int32_t> b_sum;
+  for (size_t row = 0; row < p.b.size() / in; ++row)
+    b_sum.push_back(std::accumulate(p.b.begin() + row * in, p.b.begin() + (row + 1) * in, 0));
+  Guarded<int8_t> y(static_cast<size_t>(run.rows) * out);
+  Guarded<int32_t> projection(static_cast<size_t>(run.rows * terms));
+  table.isa->linear({.x = x.data(),
+                     .rows = run.rows,
+                     .w = {packed.panels.data(), packed.compensation.data(), out, in},
+                     .shift = run.shift,
+                     .noise = {a.data(), p.b.data(), b_sum.data(), terms},
+                     .perturbation = run.perturbation,
+                     .projection = projection.data(),
+                     .flip = run.flip,
+                     .y = y.data()});
+  size_t wrong = 0;
+  for (size_t row = 0; row < static_cast<size_t>(run.rows); ++row)
+    for (size_t o = 0; o < out; ++o) {
+      const int64_t expected = expected_output(p, run.perturbation, run.shift, row, o);
+      const int8_t got = flipped(y[row * out + o], run.flip);
+      if (got != expected && wrong++ == 0)
+        ADD_FAILURE() << table.isa->name << ": row " << row << " output " << o << " is " << int{got}
+                      << ", should be " << expected << " (n " << in << ", out " << out << ", terms "
+                      << terms << ", rows " << run.rows << ", shift " << run.shift
+                      << ", perturbation shift " << run.perturbation.shift << ")";
+    }
+  EXPECT_EQ(wrong, 0u);
+  EXPECT_TRUE(y.margins_are_untouched()) << table.isa->name;
+  EXPECT_TRUE(projection.margins_are_untouched()) << table.isa->name;
+}
+
+int log2_of(size_t power_of_two) {
+  int e = 0;
+  while ((size_t{1} << e) < power_of_two) ++e;
+  return e;
+}
+
+// Accumulator and perturbation fit an int32 together.
+bool fits_contract(const Shape& shape, int perturbation_shift) {
+  const int64_t product = int64_t{127} * 127 * static_cast<int64_t>(shape.in);
+  const int64_t noise = int64_t{127} * kNoiseMax * kNoiseMax * static_cast<int64_t>(shape.in);
+  return product + ((noise * shape.terms) >> perturbation_shift) + 1 <= INT32_MAX;
+}
+
+// Both scales: that of the model, and one at which even the largest sum is not clipped.
+void expect_every_rounding(const Shape& shape, const std::vector<int>& rows, uint64_t seed) {
+  Random random(seed);
+  for (Fill fill : kFills) {
+    SCOPED_TRACE(testing::Message() << "fill " << static_cast<int>(fill));
+    const Problem p = make_problem(shape, fill, random);
+    for (const IsaTable& table : isa_tables()) {
+      Packed packed(table, p);
+      for (int shift : {4 + log2_of(shape.in) / 2, 8 + log2_of(shape.in)})
+        for (int sigma_shift : {1, 4, 8}) {
+          const int perturbation_shift =
+              4 + sigma_shift + log2_of(static_cast<size_t>(shape.terms)) / 2;
+          if (shape.terms == 0 && sigma_shift != 4) continue;
+          if (!fits_contract(shape, perturbation_shift)) continue;
+          for (Rounding rounding : {Rounding::nearest, Rounding::floor})
+            for (int count : rows)
+              expect_products(table, p, packed,
+                              {count,
+                               shift,
+                               {perturbation_shift, rounding},
+                               (count + sigma_shift) % 2 == 0 ? uint8_t{0} : uint8_t{0x80}});
+        }
+    }
+  }
+}
+
+class Linear : public testing::TestWithParam<size_t> {};
+INSTANTIATE_TEST_SUITE_P(Inputs, Linear, testing::Values(64, 1024, 4096, 16384, 65536),
+                         [](const auto& info) { return "n" + std::to_string(info.param); });
+
+TEST_P(Linear, PlainProductsAreExactForAnyNumberOfRows) {
+  std::vector<int> rows(13);
+  std::iota(rows.begin(), rows.end(), 1);
+  if (GetParam() > 4096) rows = {1, 5, 13};
+  expect_every_rounding({GetParam(), 64, 0}, rows, 1);
+}
+
+TEST_P(Linear, PerturbedProductsAreExactForEveryRank) {
+  const std::vector<int> rows =
+      GetParam() > 4096 ? std::vector<int>{2, 14} : std::vector<int>{2, 4, 6, 8, 10, 12, 14};
+  for (int terms : {1, 4, 16}) {
+    if (terms == 16 && GetParam() > 16384) continue;  // wider than any tensor; see fits_contract
+    SCOPED_TRACE(testing::Message() << terms << " terms");
+    expect_every_rounding({GetParam(), 64, terms}, rows, 2);
+  }
+}
+
+TEST(LinearPanels, OddNumbersOfPanelsAreInPlace) {
+  for (size_t out : {64, 192, 320})
+    for (int terms : {0, 1, 4}) expect_every_rounding({64, out, terms}, {2, 6, 8, 12}, 3);
+}
+
+TEST(LinearPanels, NothingWidensByChance) {
+  // One output a panel is large: a value in a wrong place shows.
+  Random random(4);
+  Problem p = make_problem({256, 192, 0}, Fill::random, random);
+  for (size_t o = 0; o < 192; ++o)
+    std::fill_n(p.w.begin() + o * 256, 256, static_cast<int8_t>(o % 64 == 17 ? 127 : 0));
+  for (size_t row = 0; row < kMostRows; ++row)
+    for (size_t o = 0; o < 192; ++o)
+      p.product[row * 192 + o] =
+          o % 64 == 17 ? 127 * std::accumulate(p.x.begin() + row * 256,
+                                               p.x.begin() + (row + 1) * 256, int64_t{0})
+                       : 0;
+  for (const IsaTable& table : isa_tables()) {
+    Packed packed(table, p);
+    expect_products(table, p, packed, {13, 8, {}, 0});
+  }
+}
+
+// z += sum_k x_k w_k with the offset of 128 in x, in the layouts of the table's header.
+void expect_outer(size_t out, size_t in, size_t terms, int d_a, int b, bool is_random,
+                  Random& random) {
+  std::vector<int> x(terms * out), w(terms * in);
+  const auto fill = [&](std::vector<int>& values, int largest) {
+    for (int& v : values)
+      v = !is_random
+              ? largest
+              : static_cast<int>(random() % static_cast<unsigned>(2 * std::abs(largest) + 1)) -
+                    std::abs(largest);
+  };
+  fill(x, d_a);
+  fill(w, b);
+  std::vector<uint8_t> packed_x(x.size());
+  std::vector<int8_t> packed_w(w.size());
+  for (size_t k = 0; k < terms; ++k) {
+    for (size_t row = 0; row < out; ++row)
+      packed_x[(k / 4 * out + row) * 4 + k % 4] = static_cast<uint8_t>(x[k * out + row] + 128);
+    for (size_t col = 0; col < in; ++col)
+      packed_w[((col / 64 * (terms / 4) + k / 4) * 64 + col % 64) * 4 + k % 4] =
+          static_cast<int8_t>(w[k * in + col]);
+  }
+  // What is there before brings the total as near to the end of an int32 as it can come.
+  const int64_t largest = int64_t{d_a} * b * static_cast<int64_t>(terms);
+  const int32_t before = static_cast<int32_t>(largest > 0 ? INT32_MAX - std::abs(largest)
+                                                          : -INT32_MAX + std::abs(largest));
+  for (const IsaTable& table : isa_tables()) {
+    Guarded<int32_t> z(out * in);
+    std::fill_n(z.data(), out * in, before);
+    table.isa->outer(packed_x.data(), packed_w.data(), terms / 4, out, in, z.data());
+    size_t wrong = 0;
+    for (size_t row = 0; row < out; ++row)
+      for (size_t col = 0; col < in; ++col) {
+        int64_t sum = before;
+        for (size_t k = 0; k < terms; ++k) sum += int64_t{x[k * out + row]} * w[k * in + col];
+        wrong += z[row * in + col] != sum;
+      }
+    EXPECT_EQ(wrong, 0u) << table.isa->name << " out " << out << " in " << in << " terms " << terms;
+    EXPECT_TRUE(z.margins_are_untouched()) << table.isa->name;
+  }
+}
+
+TEST(Outer, SumsOfFourThousandTermsAtTheirLargestAreExact) {
+  Random random(5);
+  for (int d : {2, -2})
+    for (int a : {kNoiseMax, -kNoiseMax})
+      expect_outer(14, 64, 4096, d * a, kNoiseMax, false, random);
+  expect_outer(14, 64, 4096, 2 * kNoiseMax, kNoiseMax, true, random);
+}
+
+TEST(Outer, AnyNumberOfRowsAndPanelsIsInPlace) {
+  Random random(6);
+  for (size_t out = 1; out <= 13; ++out)
+    for (size_t in : {64, 192})
+      for (size_t terms : {4, 12, 512})
+        expect_outer(out, in, terms, 2 * kNoiseMax, kNoiseMax, true, random);
+}
+
+}  // namespace
+}  // namespace eggroll::cpu
