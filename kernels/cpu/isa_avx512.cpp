@@ -112,7 +112,15 @@ void noise(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out) {
 
 // ---- perturbed product --------------------------------------------------------------------------------------------
 
-enum class Width { none, narrow, wide };  // of the perturbation sums
+// How the perturbation joins the product. fused: with one term and room in 32 bits,
+// (acc + (t >> k)) >> s = ((acc << k) + t) >> (k + s), so one shift serves both and, with k + s = 16, none.
+enum class Width { none, fused, narrow, wide };
+
+bool can_fuse(const LinearCall& c) {
+  const uint64_t largest = (uint64_t{127} * 127 * c.w.in << c.perturbation.shift) +
+                           uint64_t{127} * kNoiseMax * kNoiseMax * c.w.in + (uint64_t{1} << c.perturbation.shift);
+  return c.noise.terms == 1 && largest < (uint64_t{1} << 31);
+}
 
 inline __m512i round_shift32(__m512i v, int shift, Rounding rounding) {
   if (rounding == Rounding::nearest)
@@ -149,6 +157,43 @@ inline __m512i wide_perturbation(const LinearCall& c, const int8_t* a, int row) 
   return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
 }
 
+inline __m512i clipped_bytes(__m512i w01, __m512i w23, __m512i flip) {
+  return _mm512_xor_si512(_mm512_max_epi8(_mm512_packs_epi16(w01, w23), _mm512_set1_epi8(-127)), flip);
+}
+
+// Rows 2 i and 2 i + 1 are a pair and share A.
+template <int Rows, Rounding R>
+inline void finish_fused(const LinearCall& c, int row, size_t first, __m512i (&acc)[Rows][4]) {
+  const int k = c.perturbation.shift;
+  const __m128i up = _mm_cvtsi32_si128(k), down = _mm_cvtsi32_si128(k + c.shift);
+  const __m512i half = _mm512_set1_epi32(R == Rounding::nearest ? 1 << (k - 1) : 0);
+  const __m512i flip = _mm512_set1_epi8(static_cast<char>(c.flip));
+#pragma GCC unroll 3
+  for (int pair = 0; pair < Rows / 2; ++pair) {
+    const int8_t* a = c.noise.a + static_cast<size_t>(row / 2 + pair) * c.w.out + first;
+    const __m512i p0 = _mm512_set1_epi32(c.projection[row + 2 * pair]);
+    const __m512i p1 = _mm512_set1_epi32(c.projection[row + 2 * pair + 1]);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const __m512i aj = _mm512_cvtepi8_epi32(load16(a + 16 * j));
+#pragma GCC unroll 2
+      for (int member = 0; member < 2; ++member) {
+        __m512i& sum = acc[2 * pair + member][j];
+        __m512i t = _mm512_mullo_epi32(aj, member == 0 ? p0 : p1);
+        if constexpr (R == Rounding::nearest) t = _mm512_add_epi32(t, _mm512_srai_epi32(t, 31));
+        sum = _mm512_add_epi32(_mm512_add_epi32(_mm512_sll_epi32(sum, up), half), t);
+      }
+    }
+#pragma GCC unroll 2
+    for (int member = 0; member < 2; ++member) {
+      const __m512i* sums = acc[2 * pair + member];
+      const __m512i w01 = _mm512_packs_epi32(_mm512_sra_epi32(sums[0], down), _mm512_sra_epi32(sums[1], down));
+      const __m512i w23 = _mm512_packs_epi32(_mm512_sra_epi32(sums[2], down), _mm512_sra_epi32(sums[3], down));
+      store(c.y + (row + 2 * pair + member) * c.w.out + first, clipped_bytes(w01, w23, flip));
+    }
+  }
+}
+
 template <int Rows, Width W, Rounding R>
 inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_t first) {
   const size_t in = c.w.in;
@@ -171,9 +216,12 @@ inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_
       dot4(acc[r][3], xs, w3);
     }
   }
+  if constexpr (W == Width::fused) {
+    finish_fused<Rows, R>(c, row, first, acc);
+    return;
+  }
   const __m128i shift = _mm_cvtsi32_si128(c.shift);
   const __m512i flip = _mm512_set1_epi8(static_cast<char>(c.flip));
-  const __m512i lowest = _mm512_set1_epi8(-127);
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 4
@@ -185,9 +233,8 @@ inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_
       }
       acc[r][j] = _mm512_sra_epi32(acc[r][j], shift);
     }
-    const __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(acc[r][0], acc[r][1]),
-                                             _mm512_packs_epi32(acc[r][2], acc[r][3]));
-    store(c.y + (row + r) * c.w.out + first, _mm512_xor_si512(_mm512_max_epi8(bytes, lowest), flip));
+    store(c.y + (row + r) * c.w.out + first,
+          clipped_bytes(_mm512_packs_epi32(acc[r][0], acc[r][1]), _mm512_packs_epi32(acc[r][2], acc[r][3]), flip));
   }
 }
 
@@ -232,7 +279,9 @@ void linear(const LinearCall& c) {
   if (c.noise.terms == 0) return linear_rows<Width::none, Rounding::floor>(c);
   project(c);
   const bool nearest = c.perturbation.rounding == Rounding::nearest;
-  if (needs_64_bits(c.w.in, c.noise.terms))
+  if (can_fuse(c))
+    nearest ? linear_rows<Width::fused, Rounding::nearest>(c) : linear_rows<Width::fused, Rounding::floor>(c);
+  else if (needs_64_bits(c.w.in, c.noise.terms))
     nearest ? linear_rows<Width::wide, Rounding::nearest>(c) : linear_rows<Width::wide, Rounding::floor>(c);
   else
     nearest ? linear_rows<Width::narrow, Rounding::nearest>(c) : linear_rows<Width::narrow, Rounding::floor>(c);
@@ -240,20 +289,42 @@ void linear(const LinearCall& c) {
 
 // ---- elementwise --------------------------------------------------------------------------------------------------
 
+inline __m512i wide32(const int8_t* p) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline void store32(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+inline __m512i clip16(__m512i v) {
+  return _mm512_max_epi16(_mm512_min_epi16(v, _mm512_set1_epi16(127)), _mm512_set1_epi16(-127));
+}
+inline __m256i flip32(__m256i v) { return _mm256_xor_si256(v, _mm256_set1_epi8(-128)); }
+
 void perturb_vector(const int8_t* p, const int8_t* v, size_t n, int sign, Perturbation perturbation, int8_t* out) {
   const __m512i signs = _mm512_set1_epi16(static_cast<int16_t>(sign));
   const __m512i half = _mm512_set1_epi16(static_cast<int16_t>(1 << (perturbation.shift - 1)));
   const __m128i shift = _mm_cvtsi32_si128(perturbation.shift);
   for (size_t i = 0; i < n; i += 32) {
-    const auto wide = [](const int8_t* at) {
-      return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
-    };
-    __m512i z = _mm512_mullo_epi16(_mm512_mullo_epi16(wide(v + i), wide(v + n + i)), signs);  // at most 63 * 63
+    __m512i z = _mm512_mullo_epi16(_mm512_mullo_epi16(wide32(v + i), wide32(v + n + i)), signs);  // at most 63 * 63
     if (perturbation.rounding == Rounding::nearest)
       z = _mm512_add_epi16(z, _mm512_add_epi16(_mm512_srai_epi16(z, 15), half));
-    z = _mm512_add_epi16(wide(p + i), _mm512_sra_epi16(z, shift));
-    const __m256i bytes = _mm512_cvtsepi16_epi8(z);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_max_epi8(bytes, _mm256_set1_epi8(-127)));
+    z = _mm512_add_epi16(wide32(p + i), _mm512_sra_epi16(z, shift));
+    store32(out + i, _mm256_max_epi8(_mm512_cvtsepi16_epi8(z), _mm256_set1_epi8(-127)));
+  }
+}
+
+void embed(const int8_t* row, const int32_t* a, const int8_t* b, int terms, size_t n, Perturbation perturbation,
+           int8_t* out) {
+  if (terms > 4) return portable_embed(row, a, b, terms, n, perturbation, out);
+  // Up to four products of at most 63 * 63 fit 16 bits, half a step included.
+  const __m512i half = _mm512_set1_epi16(static_cast<int16_t>(1 << (perturbation.shift - 1)));
+  const __m128i shift = _mm_cvtsi32_si128(perturbation.shift);
+  for (size_t i = 0; i < n; i += 32) {
+    __m512i sum = _mm512_setzero_si512();
+    for (int q = 0; q < terms; ++q)
+      sum = _mm512_add_epi16(sum, _mm512_mullo_epi16(wide32(b + q * n + i), _mm512_set1_epi16(static_cast<int16_t>(a[q]))));
+    if (perturbation.rounding == Rounding::nearest)
+      sum = _mm512_add_epi16(sum, _mm512_add_epi16(_mm512_srai_epi16(sum, 15), half));
+    sum = _mm512_add_epi16(wide32(row + i), _mm512_sra_epi16(sum, shift));
+    store32(out + i, _mm256_max_epi8(_mm512_cvtsepi16_epi8(sum), _mm256_set1_epi8(-127)));
   }
 }
 
@@ -277,15 +348,6 @@ void layer_norm(const int8_t* x, const int8_t* w, size_t n, int log2_n, uint8_t*
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_xor_si128(bytes, offset));
   }
 }
-
-inline __m512i wide32(const int8_t* p) {
-  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
-inline void store32(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
-inline __m512i clip16(__m512i v) {
-  return _mm512_max_epi16(_mm512_min_epi16(v, _mm512_set1_epi16(127)), _mm512_set1_epi16(-127));
-}
-inline __m256i flip32(__m256i v) { return _mm256_xor_si256(v, _mm256_set1_epi8(-128)); }
 
 void gru_forget(const int8_t* fx, const int8_t* fh, const int8_t* bias, const int8_t* h, size_t n, int8_t* f,
                 uint8_t* gated) {
@@ -426,6 +488,7 @@ const Isa& isa_avx512() {
     table.noise = noise<false>;
     table.noise_panel = noise<true>;
     table.perturb_vector = perturb_vector;
+    table.embed = embed;
     table.layer_norm = layer_norm;
     table.gru_forget = gru_forget;
     table.gru_update = gru_update;
