@@ -1,7 +1,7 @@
 // What member i adds to tensor t: small integers at an address, not a stream.
 //
 // A noise element is a pure function of (seed, epoch, tensor, pair, element). Each field has counter or key words of its own, so
-// all addresses of a run are distinct. Law `philox10_two_table` (version 1): element e takes byte (e mod 8) of the words (0, 1)
+// all addresses of a run are distinct. Law `philox10_two_table_v1`: element e takes byte (e mod 8) of the words (0, 1)
 // and the same byte of the words (2, 3) of Philox block e / 8, each reduced to 7 bits, looks one up in kNoiseTableA, the other in
 // kNoiseTableB, and adds. Mean 0, variance 255.97, kurtosis 3.002, at most 63 in size: an int8 normal of standard deviation 16.
 //
@@ -18,7 +18,7 @@
 
 namespace eggroll {
 
-inline constexpr const char* kNoiseLaw = "philox10_two_table";
+inline constexpr const char* kNoiseLaw = "philox10_two_table_v1";
 inline constexpr int kNoiseMax = 63;          // largest magnitude of an element
 inline constexpr int kNoiseVariance = 256;    // nominal; the exact variance of the law is 255.97
 inline constexpr uint32_t kInitialisationEpoch = 0xFFFFFFFFu;  // never a generation's epoch

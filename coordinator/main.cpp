@@ -24,6 +24,7 @@ constexpr const char* kUsage =
     "  eggroll evaluate --checkpoint PATH --data FILE  bits per byte of a trained model on a text\n"
     "  eggroll sample   --checkpoint PATH              text from a trained model\n"
     "  eggroll inspect  --checkpoint PATH              what is in a checkpoint\n"
+    "  eggroll bench    kernels|model|noise|update     what the kernels do on this machine\n"
     "\n"
     "eggroll COMMAND --help lists a command's options.\n";
 
@@ -73,7 +74,8 @@ int main(int argc, char** argv) {
     if (command == "evaluate") return run_alone(eggroll::evaluate_command, command, arguments);
     if (command == "sample") return run_alone(eggroll::sample_command, command, arguments);
     if (command == "inspect") return run_alone(eggroll::inspect_command, command, arguments);
-    complain(fmt::format("{}: allowed commands are train, evaluate, sample, inspect; see eggroll --help", command));
+    if (command == "bench") return run_alone(eggroll::bench_command, command, arguments);
+    complain(fmt::format("{}: allowed commands are train, evaluate, sample, inspect, bench; see eggroll --help", command));
     return kMisused;
   } catch (const eggroll::ConfigError& e) {
     complain(e.what());

@@ -9,6 +9,7 @@
 
 #include "common/agreement.hpp"
 #include "common/check.hpp"
+#include "common/noise.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/build_id.hpp"
 #include "coordinator/dry_run.hpp"
@@ -70,6 +71,9 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
     if (!resumed_from->is_complete())
       throw ConfigError(fmt::format("resume = {}: the file holds parameters only; start from it with --init",
                                     parsed.config.resume));
+    if (resumed_from->header().noise_law != kNoiseLaw)
+      throw ConfigError(fmt::format("resume = {}: its noise law is {}, this program's is {}", parsed.config.resume,
+                                    resumed_from->header().noise_law, kNoiseLaw));
     config = config_for_resume(parse_config_text(resumed_from->header().config, parsed.config.resume), parsed);
     validate_config(config, parsed.given);
     if (resumed_from->header().generation > config.generations)

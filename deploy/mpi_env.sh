@@ -2,8 +2,8 @@
 #   more ranks than cores and threads that may use all cores of the node
 export OMPI_MCA_rmaps_base_oversubscribe="${OMPI_MCA_rmaps_base_oversubscribe:-1}"
 export OMPI_MCA_hwloc_base_binding_policy="${OMPI_MCA_hwloc_base_binding_policy:-none}"
-#   after Ctrl-C the time to finish the generation and write a checkpoint (mpirun's default is one second)
-export OMPI_MCA_odls_base_sigkill_timeout="${OMPI_MCA_odls_base_sigkill_timeout:-60}"
+#   after Ctrl-C: seconds to finish the generation and write a checkpoint, twice (mpirun waits them out; its default is 1)
+export OMPI_MCA_odls_base_sigkill_timeout="${OMPI_MCA_odls_base_sigkill_timeout:-2}"
 #   root, as in a container
 if [[ $EUID -eq 0 ]]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

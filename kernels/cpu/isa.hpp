@@ -53,6 +53,10 @@ struct LinearCall {
 struct Isa {
   const char* name;
 
+  // The ceiling of integer products: a loop of independent product instructions on registers alone. Returns the operations
+  // (multiplications and additions) it did.
+  double (*product_loop)(uint64_t iterations);
+
   void (*pack)(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compensation);
   void (*linear)(const LinearCall& call);
 

@@ -30,6 +30,20 @@ struct PortableProducts {
   }
 };
 
+// Without vector instructions of its own a table has no better ceiling than the product itself, on data in the nearest cache.
+template <typename Products>
+double portable_product_loop(uint64_t iterations) {
+  constexpr size_t kIn4 = 16;
+  static uint8_t x[kRows * 4 * kIn4];
+  static int8_t panel[kPanel * 4 * kIn4];
+  int32_t acc[kRows][kPanel] = {};
+  for (uint64_t i = 0; i < iterations; ++i) {
+    Products::products(x, 4 * kIn4, 4, kRows, panel, kIn4, acc);
+    asm volatile("" : : "r"(acc) : "memory");
+  }
+  return 2.0 * kRows * kPanel * 4 * kIn4 * static_cast<double>(iterations);
+}
+
 [[maybe_unused]] void portable_pack(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compensation) {
   for (size_t p = 0; p < out; p += kPanel)
     for (size_t g = 0; g < in / 4; ++g)
@@ -233,6 +247,7 @@ void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out
 template <typename Products>
 constexpr Isa portable_isa(const char* name) {
   return {.name = name,
+          .product_loop = portable_product_loop<Products>,
           .pack = portable_pack,
           .linear = portable_linear<Products>,
           .noise = portable_noise,

@@ -1,0 +1,47 @@
+// `eggroll bench`: what the kernels do on this machine, each figure with its definition, its spread and the bound it is held
+// against, measured in the same process. Nothing here is asserted.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/parameters.hpp"
+#include "coordinator/bench/measure.hpp"
+
+namespace eggroll::bench {
+
+struct Settings {
+  int repetitions = 15;
+  double slice_s = 0.02;  // of one case in one repetition
+  IntRnnShape shape;
+  uint64_t population = 1056;
+  uint32_t tokens = 100;
+  int threads = 1;
+};
+
+// Collects rows and prints them as they come, as text or at the end as one JSON object.
+class Report {
+ public:
+  Report(std::string command, bool json);
+  void note(const std::string& line);
+  void row(const std::string& name, const std::string& unit, const Rate& rate, double scale, const std::string& against, double ratio);
+  void finish() const;
+
+ private:
+  struct Row {
+    std::string name, unit, against;
+    double value, spread, ratio;
+  };
+  std::string command_;
+  bool json_;
+  std::vector<std::string> notes_;
+  std::vector<Row> rows_;
+};
+
+void bench_kernels(const Settings& settings, Report& report);
+void bench_noise(const Settings& settings, Report& report);
+void bench_model(const Settings& settings, Report& report);
+void bench_update(const Settings& settings, Report& report);
+
+}  // namespace eggroll::bench
