@@ -127,8 +127,9 @@ void noise(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out) {
 // ---- perturbed product --------------------------------------------------------------------------------------------
 
 // How the perturbation joins the product. fused: with one term and room in 32 bits,
-// (acc + (t >> k)) >> s = ((acc << k) + t) >> (k + s), so one shift serves both and, with k + s = 16, none.
-enum class Width { none, fused, narrow, wide };
+// (acc + (t >> k)) >> s = ((acc << k) + t) >> (k + s), so one shift serves both and, with k + s = 16
+// (fused16), none.
+enum class Width { none, fused, fused16, narrow, wide };
 
 bool can_fuse(const LinearCall& c) {
   const uint64_t largest = (uint64_t{127} * 127 * c.w.in << c.perturbation.shift) +
@@ -175,12 +176,21 @@ inline __m512i clipped_bytes(__m512i w01, __m512i w23, __m512i flip) {
   return _mm512_xor_si512(_mm512_max_epi8(_mm512_packs_epi16(w01, w23), _mm512_set1_epi8(-127)), flip);
 }
 
-// Rows 2 i and 2 i + 1 are a pair and share A.
-template <int Rows, Rounding R>
+// High halves of 32-bit sums, in the lane order of packs_epi32.
+inline __m512i high_words(__m512i low, __m512i high) {
+  alignas(64) static constexpr uint16_t kIndex[32] = {1,  3,  5,  7,  33, 35, 37, 39, 9,  11, 13, 15, 41, 43, 45, 47,
+                                                      17, 19, 21, 23, 49, 51, 53, 55, 25, 27, 29, 31, 57, 59, 61, 63};
+  return _mm512_permutex2var_epi16(low, load(kIndex), high);
+}
+
+// Rows 2 i and 2 i + 1 are a pair and share A. With HighWords k + s = 16 and the shift is a choice of words.
+template <int Rows, Rounding R, bool HighWords>
 inline void finish_fused(const LinearCall& c, int row, size_t first, __m512i (&acc)[Rows][4]) {
   const int k = c.perturbation.shift;
-  const __m128i up = _mm_cvtsi32_si128(k), down = _mm_cvtsi32_si128(k + c.shift);
-  const __m512i half = _mm512_set1_epi32(R == Rounding::nearest ? 1 << (k - 1) : 0);
+  const __m512i up = _mm512_set1_epi32(k);
+  const __m128i down = _mm_cvtsi32_si128(k + c.shift);
+  // Shifting in from here adds half of 2^k to what has been shifted up by k.
+  const __m512i half = _mm512_set1_epi32(R == Rounding::nearest ? INT32_MIN : 0);
   const __m512i flip = _mm512_set1_epi8(static_cast<char>(c.flip));
 #pragma GCC unroll 3
   for (int pair = 0; pair < Rows / 2; ++pair) {
@@ -195,14 +205,20 @@ inline void finish_fused(const LinearCall& c, int row, size_t first, __m512i (&a
         __m512i& sum = acc[2 * pair + member][j];
         __m512i t = _mm512_mullo_epi32(aj, member == 0 ? p0 : p1);
         if constexpr (R == Rounding::nearest) t = _mm512_add_epi32(t, _mm512_srai_epi32(t, 31));
-        sum = _mm512_add_epi32(_mm512_add_epi32(_mm512_sll_epi32(sum, up), half), t);
+        sum = _mm512_add_epi32(_mm512_shldv_epi32(sum, half, up), t);
       }
     }
 #pragma GCC unroll 2
     for (int member = 0; member < 2; ++member) {
-      const __m512i* sums = acc[2 * pair + member];
-      const __m512i w01 = _mm512_packs_epi32(_mm512_sra_epi32(sums[0], down), _mm512_sra_epi32(sums[1], down));
-      const __m512i w23 = _mm512_packs_epi32(_mm512_sra_epi32(sums[2], down), _mm512_sra_epi32(sums[3], down));
+      __m512i* sums = acc[2 * pair + member];
+      __m512i w01, w23;
+      if constexpr (HighWords) {
+        w01 = high_words(sums[0], sums[1]);
+        w23 = high_words(sums[2], sums[3]);
+      } else {
+        w01 = _mm512_packs_epi32(_mm512_sra_epi32(sums[0], down), _mm512_sra_epi32(sums[1], down));
+        w23 = _mm512_packs_epi32(_mm512_sra_epi32(sums[2], down), _mm512_sra_epi32(sums[3], down));
+      }
       store(c.y + (row + 2 * pair + member) * c.w.out + first, clipped_bytes(w01, w23, flip));
     }
   }
@@ -230,8 +246,8 @@ inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_
       dot4(acc[r][3], xs, w3);
     }
   }
-  if constexpr (W == Width::fused) {
-    finish_fused<Rows, R>(c, row, first, acc);
+  if constexpr (W == Width::fused || W == Width::fused16) {
+    finish_fused<Rows, R, W == Width::fused16>(c, row, first, acc);
     return;
   }
   const __m128i shift = _mm_cvtsi32_si128(c.shift);
@@ -257,7 +273,12 @@ void linear_rows(const LinearCall& c) {
   for (size_t p = 0; p < c.w.out; p += kPanel) {
     const int8_t* panel = c.w.panels + p * c.w.in;
     int row = 0;
-    for (; row + kRows <= c.rows; row += kRows) linear_tile<6, W, R>(c, row, panel, p);
+    for (; c.rows - row >= 9 || c.rows - row == 6; row += 6) linear_tile<6, W, R>(c, row, panel, p);
+    // Seven and eight rows go as 4 + 3 and 4 + 4: a tile of one or two has too few accumulators to hide the latency.
+    if (c.rows - row > 6) {
+      linear_tile<4, W, R>(c, row, panel, p);
+      row += 4;
+    }
     switch (c.rows - row) {
       case 1: linear_tile<1, W, R>(c, row, panel, p); break;
       case 2: linear_tile<2, W, R>(c, row, panel, p); break;
@@ -269,36 +290,59 @@ void linear_rows(const LinearCall& c) {
   }
 }
 
-// projection[q][row] = s * x . B_q; the two members of a pair share the loads of B.
-void project(const LinearCall& c) {
-  const size_t in = c.w.in;
-  for (int row = 0; row < c.rows; row += 2)
-    for (int q = 0; q < c.noise.terms; ++q) {
-      const size_t noise_row = static_cast<size_t>(row / 2) * c.noise.terms + q;
-      const int8_t* b = c.noise.b + noise_row * in;
-      const uint8_t* x = c.x + row * in;
-      __m512i plus = _mm512_setzero_si512(), minus = plus;
-      for (size_t i = 0; i < in; i += 64) {
-        const __m512i bs = load(b + i);
-        dot4(plus, load(x + i), bs);
-        dot4(minus, load(x + in + i), bs);
-      }
-      const int32_t offset = 128 * c.noise.b_sum[noise_row];
-      c.projection[q * c.rows + row] = _mm512_reduce_add_epi32(plus) - offset;
-      c.projection[q * c.rows + row + 1] = offset - _mm512_reduce_add_epi32(minus);
+// Sums of the elements of four vectors, as four dwords.
+inline __m128i sums_of(__m512i a, __m512i b, __m512i c, __m512i d) {
+  const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+  const __m512i abcd = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64(abcd, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+// projection[q][row] = s * x . B_q for Pairs pairs; the two members of a pair share the loads of B.
+template <int Pairs>
+inline void project_pairs(const LinearCall& c, int pair, int q) {
+  const size_t in = c.w.in, stride = static_cast<size_t>(c.noise.terms) * in;
+  const int8_t* b = c.noise.b + pair * stride + q * in;
+  const uint8_t* x = c.x + 2 * pair * in;
+  __m512i plus[2] = {}, minus[2] = {};
+  for (size_t i = 0; i < in; i += 64)
+#pragma GCC unroll 2
+    for (int k = 0; k < Pairs; ++k) {
+      const __m512i bs = load(b + k * stride + i);
+      dot4(plus[k], load(x + 2 * k * in + i), bs);
+      dot4(minus[k], load(x + (2 * k + 1) * in + i), bs);
     }
+  const int32_t first = 128 * c.noise.b_sum[pair * c.noise.terms + q];
+  const int32_t second = Pairs == 2 ? 128 * c.noise.b_sum[(pair + 1) * c.noise.terms + q] : 0;
+  const __m128i sums = _mm_sub_epi32(sums_of(plus[0], minus[0], plus[1], minus[1]), _mm_setr_epi32(first, first, second, second));
+  const __m128i odd = _mm_setr_epi32(0, -1, 0, -1);  // two's complement: (v ^ -1) + 1 = -v
+  const __m128i signed_sums = _mm_sub_epi32(_mm_xor_si128(sums, odd), odd);
+  int32_t* to = c.projection + q * c.rows + 2 * pair;
+  if constexpr (Pairs == 2)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), signed_sums);
+  else
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), signed_sums);
+}
+
+void project(const LinearCall& c) {
+  for (int q = 0; q < c.noise.terms; ++q) {
+    int pair = 0;
+    for (; pair + 2 <= c.rows / 2; pair += 2) project_pairs<2>(c, pair, q);
+    if (pair < c.rows / 2) project_pairs<1>(c, pair, q);
+  }
 }
 
 void linear(const LinearCall& c) {
   if (c.noise.terms == 0) return linear_rows<Width::none, Rounding::floor>(c);
   project(c);
-  const bool nearest = c.perturbation.rounding == Rounding::nearest;
-  if (can_fuse(c))
-    nearest ? linear_rows<Width::fused, Rounding::nearest>(c) : linear_rows<Width::fused, Rounding::floor>(c);
-  else if (needs_64_bits(c.w.in, c.noise.terms))
-    nearest ? linear_rows<Width::wide, Rounding::nearest>(c) : linear_rows<Width::wide, Rounding::floor>(c);
-  else
-    nearest ? linear_rows<Width::narrow, Rounding::nearest>(c) : linear_rows<Width::narrow, Rounding::floor>(c);
+  const auto run = [&]<Rounding R>() {
+    if (can_fuse(c))
+      c.perturbation.shift + c.shift == 16 ? linear_rows<Width::fused16, R>(c) : linear_rows<Width::fused, R>(c);
+    else
+      needs_64_bits(c.w.in, c.noise.terms) ? linear_rows<Width::wide, R>(c) : linear_rows<Width::narrow, R>(c);
+  };
+  c.perturbation.rounding == Rounding::nearest ? run.operator()<Rounding::nearest>() : run.operator()<Rounding::floor>();
 }
 
 // ---- elementwise --------------------------------------------------------------------------------------------------

@@ -1,0 +1,202 @@
+#!/usr/bin/python3
+"""Draws the learning curves of one or more runs from their metrics.jsonl.
+
+  deploy/plot.py RUN [RUN ...] -o curves.png [--x seconds|generations|tokens] [--reference NAME=BITS ...]
+
+RUN is a run folder or a metrics.jsonl. Of each run two curves in bits per byte: validation (exact, of the unperturbed model), and
+training (integer score of the perturbed members, averaged over stretches of the run). Seconds of a resumed run add up.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+
+STRETCHES = 200  # points of a training curve; each is the mean over the generations of its stretch
+
+
+class Refusal(Exception):
+    """One line for the person who called."""
+
+
+def find_metrics(run):
+    path = os.path.join(run, "metrics.jsonl") if os.path.isdir(run) else run
+    if not os.path.isfile(path):
+        raise Refusal(f"{run}: no run folder with a metrics.jsonl, and no such file")
+    return path
+
+
+def read_records(path):
+    """The records of a run; a last line that is still being written is left out."""
+    records = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                record = json.loads(line)
+                record["generation"] + record["elapsed_s"] + record["train_integer_bits_per_byte"]
+            except (ValueError, KeyError, TypeError):
+                if not line.endswith("\n"):
+                    break
+                raise Refusal(f"{path} line {number}: not a record of eggroll train") from None
+            records.append(record)
+    if not records:
+        raise Refusal(f"{path}: holds no record yet")
+    return records
+
+
+def tokens_per_generation(path):
+    """population x tokens-per-update, from the config.ini beside the metrics."""
+    config = os.path.join(os.path.dirname(path), "config.ini")
+    values = {}
+    try:
+        with open(config, encoding="utf-8") as file:
+            for line in file:
+                name, equals, value = line.partition("=")
+                if equals and not line.lstrip().startswith("#"):
+                    values[name.strip()] = value.strip()
+        return int(values["population"]) * int(values["tokens-per-update"])
+    except OSError as error:
+        raise Refusal(f"{config}: --x tokens needs it: {error.strerror}") from None
+    except (KeyError, ValueError):
+        raise Refusal(f"{config}: --x tokens needs population and tokens-per-update") from None
+
+
+def positions(records, axis, path):
+    if axis == "generations":
+        return [record["generation"] for record in records]
+    if axis == "tokens":
+        tokens = tokens_per_generation(path)
+        return [record["generation"] * tokens for record in records]
+    # The clock of a resumed run starts anew.
+    seconds, before, last = [], 0.0, 0.0
+    for record in records:
+        if record["elapsed_s"] < last:
+            before += last
+        last = record["elapsed_s"]
+        seconds.append(before + last)
+    return seconds
+
+
+def training_curve(x, records):
+    length = math.ceil(len(records) / STRETCHES)
+    xs, ys = [], []
+    for first in range(0, len(records), length):
+        stretch = records[first:first + length]
+        xs.append(x[first + len(stretch) // 2])
+        ys.append(sum(record["train_integer_bits_per_byte"] for record in stretch) / len(stretch))
+    return xs, ys
+
+
+def validation_curve(x, records):
+    points = [(at, record["validation_bits_per_byte"]) for at, record in zip(x, records)
+              if "validation_bits_per_byte" in record]
+    return [at for at, _ in points], [bits for _, bits in points]
+
+
+def reference(text):
+    name, equals, bits = text.rpartition("=")
+    try:
+        value = float(bits)
+    except ValueError:
+        value = math.nan
+    if not equals or not name or not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: allowed is NAME=BITS, such as bigram=3.32")
+    return name, value
+
+
+def bits(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: allowed are numbers above 0")
+    return value
+
+
+def labels_of(runs):
+    names = [os.path.basename(os.path.normpath(run)) for run in runs]
+    return names if len(set(names)) == len(names) else list(runs)
+
+
+def draw(arguments):
+    # Everything is read before anything is drawn, so an error leaves no picture.
+    curves = []
+    for run, label in zip(arguments.run, labels_of(arguments.run)):
+        path = find_metrics(run)
+        records = read_records(path)
+        x = positions(records, arguments.x, path)
+        curves.append((label, validation_curve(x, records), training_curve(x, records)))
+
+    try:
+        import matplotlib
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        raise Refusal("this Python has no matplotlib; deploy/setup.sh installs it for /usr/bin/python3") from None
+
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    ends, highest = [], 0.0  # where each curve is lowest: all of these are in the picture
+    for number, (label, validation, training) in enumerate(curves):
+        color = f"C{number % 10}"
+        axes.plot(*training, color=color, linewidth=1, alpha=0.45, label=f"{label}: training (integer score)")
+        if validation[0]:
+            axes.plot(*validation, color=color, linewidth=1.6, marker=".", markersize=4, label=f"{label}: validation")
+        ends.append(min(training[1] + validation[1]))
+        highest = max(highest, *training[1], *validation[1])
+    for number, (name, value) in enumerate(arguments.reference):
+        style = ["--", ":", "-."][number % 3]
+        axes.axhline(value, color="0.4", linewidth=1, linestyle=style, label=f"{name}: {value:g}")
+        ends.append(value)
+        highest = max(highest, value)
+    lowest = min(ends)
+    top = arguments.top if arguments.top else min(highest, max(ends) + 1)
+    if top <= lowest:
+        raise Refusal(f"top = {top:g}: the lowest point of the picture is {lowest:.3f}")
+    axes.set_ylim(lowest - 0.05 * (top - lowest), top)
+    axes.set_xlabel({"seconds": "elapsed seconds", "generations": "generations",
+                     "tokens": "tokens evaluated (population x bytes read)"}[arguments.x])
+    if arguments.log:
+        axes.set_xscale("log")
+    axes.set_ylabel("bits per byte")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.tight_layout()
+
+    root, extension = os.path.splitext(arguments.output)
+    formats = sorted(figure.canvas.get_supported_filetypes())
+    if extension[1:] not in formats:
+        raise Refusal(f"output = {arguments.output}: allowed are names that end in .{', .'.join(formats)}")
+    aside = f"{root}.partial{extension}"
+    try:
+        figure.savefig(aside, dpi=150)
+        os.replace(aside, arguments.output)
+    except OSError as error:
+        raise Refusal(f"output = {arguments.output}: cannot be written: {error.strerror}") from None
+    finally:
+        if os.path.exists(aside):
+            os.remove(aside)
+    print(arguments.output)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="deploy/plot.py", allow_abbrev=False,
+                                     description="Learning curves of one or more runs, in bits per byte.")
+    parser.add_argument("run", nargs="+", metavar="RUN", help="run folder, or its metrics.jsonl")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="picture to write: .png, .svg, .pdf")
+    parser.add_argument("--x", choices=["seconds", "generations", "tokens"], default="seconds", help="what goes to the right (seconds)")
+    parser.add_argument("--log", action="store_true", help="logarithmic to the right")
+    parser.add_argument("--top", type=bits, metavar="BITS", help="top of the picture (1 above where the highest curve ends)")
+    parser.add_argument("--reference", type=reference, action="append", default=[], metavar="NAME=BITS",
+                        help="a level line; may be given several times")
+    try:
+        draw(parser.parse_args())
+    except Refusal as refusal:
+        print(f"plot: {refusal}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
