@@ -138,11 +138,13 @@ void portable_linear(const LinearCall& c) {
 [[maybe_unused]] void portable_layer_norm(const int8_t* x, const int8_t* w, size_t n, int log2_n, uint8_t* out) {
   uint32_t magnitude = 0;
   for (size_t i = 0; i < n; ++i) magnitude += static_cast<uint32_t>(x[i] < 0 ? -x[i] : x[i]);
-  const int32_t a = norm_divisor(magnitude, log2_n);
+  // floor(v / a) = floor(v / a + 1 / (2 a)): half a grid step away from any integer, far more than the rounding errors of one
+  // reciprocal and one product for |v| <= 127 * 127 and a <= 127.
+  const float scale = 1.0f / static_cast<float>(norm_divisor(magnitude, log2_n));
   for (size_t i = 0; i < n; ++i) {
-    const int32_t product = x[i] * w[i];
-    int32_t quotient = product / a;
-    quotient -= quotient * a > product;  // floor
+    const float v = (static_cast<float>(x[i] * w[i]) + 0.5f) * scale;
+    int32_t quotient = static_cast<int32_t>(v);
+    quotient -= static_cast<float>(quotient) > v;  // floor
     out[i] = static_cast<uint8_t>(clip8(quotient)) ^ 0x80;
   }
 }
