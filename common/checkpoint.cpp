@@ -50,7 +50,8 @@ class Xxh3 {
     for (uint64_t value :
          {uint64_t{kCheckpointFormatVersion}, header.generation, header.seed, header.data_position})
       add(value);
-    for (const std::string& text : {header.noise_law, header.config, header.parameters_digest})
+    for (const std::string& text : {header.data_digest, header.noise_law, header.config,
+                                    header.parameters_digest})
       add(text);
     add(header.state_slots);
   }
@@ -146,6 +147,7 @@ CheckpointWriter::CheckpointWriter(fs::path path, const ParameterLayout& layout,
   to.file->write_number("generation", header.generation);
   to.file->write_number("seed", header.seed);
   to.file->write_number("data_position", header.data_position);
+  to.file->write_text("data_digest", header.data_digest);
   to.file->write_text("noise_law", header.noise_law);
   to.file->write_text("config", header.config);
   to.file->write_text("parameters_digest", header.parameters_digest);
@@ -218,6 +220,7 @@ struct CheckpointReader::Impl {
     take("generation", file.number("generation"), header.generation);
     take("seed", file.number("seed"), header.seed);
     take("data_position", file.number("data_position"), header.data_position);
+    take("data_digest", file.text("data_digest"), header.data_digest);
     take("noise_law", file.text("noise_law"), header.noise_law);
     take("config", file.text("config"), header.config);
     take("parameters_digest", file.text("parameters_digest"), header.parameters_digest);

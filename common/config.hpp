@@ -74,6 +74,9 @@ struct RunConfig {
   bool operator==(const RunConfig&) const = default;
 };
 
+// Of the sigma_delta rule.
+inline constexpr double kLargestThreshold = 1 << 30;
+
 // Where an option was set: its name -> "command line" or "file.ini line 3".
 using OptionSources = std::map<std::string, std::string>;
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "common/generation_plan.hpp"
+#include "common/noise.hpp"
 #include "common/parameters.hpp"
 #include "common/partition.hpp"
 #include "common/ternary.hpp"
@@ -41,7 +42,9 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads) {
   const double slot = static_cast<double>(config.layers) * config.width;
   const double states = pairs * static_cast<double>(state_slots_per_pair(config.carry)) * slot;
   // int8 parameters twice (natural and packed), Z and, with sigma-delta, accumulators as int32
-  const double model = parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0));
+  // and, where the population may need them, 64-bit sums
+  const bool wide = config.pairs() * 2 * kNoiseMax * kNoiseMax * static_cast<uint64_t>(config.noise_rank) >> 31 != 0;
+  const double model = parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0));
   const double noise = static_cast<double>(noise_per_pair(layout, config.noise_rank));
   const double workspace = threads * (kTilePairs * noise + 2 * kTilePairs * (2 * slot + 14.0 * config.width + 256) +
                                       512.0 * 5 * config.width);

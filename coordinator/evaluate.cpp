@@ -47,7 +47,7 @@ int evaluate_command(const std::vector<std::string>& arguments) {
 
   Stopwatch watch;
   const StreamScores scores = backend->score_streams(text, streams, 0, streams);
-  const Validation loss = validation_of(scores, watch.elapsed_s());
+  const Validation loss = validation_of(scores, reader.header().generation, watch.elapsed_s());
   const double unigram = held_out ? unigram_cross_entropy(text, corpus.train()) : unigram_entropy(text);
   const double bigram = held_out ? bigram_cross_entropy(text, corpus.train()) : bigram_entropy(text);
   const double gzip = gzip_bits_per_byte(text);

@@ -3,7 +3,7 @@
 //   rank 0                         every rank                                  what travels
 //   plan ------------------------> GenerationPlan                              broadcast, 32 bytes
 //                                  evaluate the members of my pairs            nothing
-//   fitness of all  <------------- fitness of my members                       gather, 4 P bytes (ternary: P / 10)
+//   fitness of all  <------------- fitness of my members                       gather, 4 P bytes (ternary: P / 10), 32 a rank
 //   shape -> d, thresholds ------> ShapedSummary                               broadcast, 32 bytes
 //   d of all  -------------------> d of my pairs                               scatter, P / 2 bytes
 //                                  Z of my pairs, integer                      nothing

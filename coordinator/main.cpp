@@ -68,7 +68,8 @@ int main(int argc, char** argv) {
   try {
     if (command == "train") {
       if (std::ranges::find(arguments, "--help") == arguments.end()) return train_on_all_ranks(arguments);
-      fmt::print("{}", eggroll::train_help());
+      const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+      if (!rank || std::string(rank) == "0") fmt::print("{}", eggroll::train_help());
       return 0;
     }
     if (command == "evaluate") return run_alone(eggroll::evaluate_command, command, arguments);

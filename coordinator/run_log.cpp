@@ -60,9 +60,10 @@ bool output_is_terminal() {
   return !error && (name.starts_with("/dev/pts/") || name.starts_with("/dev/tty"));
 }
 
-Validation validation_of(const StreamScores& scores, double seconds) {
+Validation validation_of(const StreamScores& scores, uint64_t generation, double seconds) {
   const auto tokens = static_cast<double>(scores.tokens);
-  return {.bits_per_byte = static_cast<double>(scores.loss_2e24) / 16777216.0 / tokens,
+  return {.generation = generation,
+          .bits_per_byte = static_cast<double>(scores.loss_2e24) / 16777216.0 / tokens,
           .integer_bits_per_byte = static_cast<double>(-scores.score_sum) / 16.0 / tokens,
           .seconds = seconds};
 }
@@ -80,9 +81,9 @@ void RunLog::say(const std::string& line) {
   line_is_open_ = false;
 }
 
-void RunLog::validated(uint64_t generation, const Validation& validation) {
+void RunLog::validated(const Validation& validation) {
   validation_ = validation;
-  if (generation == 0) say(fmt::format("generation 0: validation {:.3f} bits/byte", validation.bits_per_byte));
+  if (validation.generation == 0) say(fmt::format("generation 0: validation {:.3f} bits/byte", validation.bits_per_byte));
 }
 
 void RunLog::show_progress(uint64_t generation, double train_bits, double changed_share) {

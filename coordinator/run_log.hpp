@@ -17,12 +17,13 @@
 namespace eggroll {
 
 struct Validation {
+  uint64_t generation = 0;           // completed before it
   double bits_per_byte = 0;          // exact, from the integer logits
   double integer_bits_per_byte = 0;  // from the integer scores; about 0.03 too low, as log2 is floored
   double seconds = 0;
 };
 
-Validation validation_of(const StreamScores& scores, double seconds);
+Validation validation_of(const StreamScores& scores, uint64_t generation, double seconds);
 
 struct GenerationExtras {
   double generation_s = 0;
@@ -39,7 +40,7 @@ class RunLog {
 
   void say(const std::string& line);  // a line of its own, whatever the progress line does
   void generation(const GenerationPlan& plan, const GenerationRecord& record, const GenerationExtras& extras);
-  void validated(uint64_t generation, const Validation& validation);
+  void validated(const Validation& validation);
   void end(const std::vector<std::string>& summary);
 
   const std::optional<Validation>& last_validation() const { return validation_; }

@@ -54,6 +54,7 @@ void write_snapshot(const RunConfig& config, Collectives& group, Task& task, con
     const CheckpointHeader header{.generation = position.generation,
                                   .seed = config.seed,
                                   .data_position = position.data_position,
+                                  .data_digest = task.data_digest(),
                                   .noise_law = kNoiseLaw,
                                   .config = write_config(config),
                                   .parameters_digest = parameters_digest(parameters, accumulators),
@@ -124,14 +125,17 @@ std::vector<int8_t> start_parameters(const RunConfig& config) {
 }
 
 CheckpointReader open_checkpoint(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) {
+  try {
+    if (std::filesystem::is_directory(path))
+      return CheckpointReader(newest_checkpoint(path, [](const std::filesystem::path& damaged, const std::string& why) {
+        fmt::print(stderr, "eggroll: passing over {}: {}\n", damaged.string(), why);
+      }));
     CheckpointReader reader(path);
     reader.verify();
     return reader;
+  } catch (const Error& e) {
+    throw ConfigError(e.what());  // the file is one that the user named
   }
-  return CheckpointReader(newest_checkpoint(path, [](const std::filesystem::path& damaged, const std::string& why) {
-    fmt::print(stderr, "eggroll: passing over {}: {}\n", damaged.string(), why);
-  }));
 }
 
 }  // namespace eggroll

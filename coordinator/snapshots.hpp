@@ -28,7 +28,7 @@ RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& confi
 // What a new run starts from: the parameters of --init, or those the seed gives; everything else starts at zero.
 std::vector<int8_t> start_parameters(const RunConfig& config);
 
-// The checkpoint of a file, or the newest complete one of a folder (says on stderr which it passed over); verified.
+// The checkpoint of a file, or the newest complete one of a folder (says on stderr which it passed over); verified. Throws ConfigError.
 CheckpointReader open_checkpoint(const std::filesystem::path& path);
 
 // Parameters for this shape out of a checkpoint. Throws ConfigError where the file's layout is another.

@@ -30,9 +30,8 @@ int64_t step_threshold(const RunConfig& config, uint64_t generation, uint64_t su
   const double alpha = alpha_at(config, generation);
   const int64_t deviation = noise_deviation(sum_squares, terms);
   if (config.update == UpdateRule::threshold) return (normal_quantile_16(alpha) * deviation + 15) / 16;
-  constexpr double kLargest = 1 << 30;  // accumulators stay below the threshold and are 32 bits wide
   return static_cast<int64_t>(
-      std::clamp(config.threshold_factor / std::sqrt(alpha) * static_cast<double>(deviation), 1.0, kLargest));
+      std::clamp(config.threshold_factor / std::sqrt(alpha) * static_cast<double>(deviation), 1.0, kLargestThreshold));
 }
 
 }  // namespace eggroll

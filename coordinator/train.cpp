@@ -142,13 +142,13 @@ void stop_on_different_digests(Collectives& group, Backend& backend, const RunCo
   }
 }
 
-std::optional<Validation> validate(Collectives& group, Task& task) {
+std::optional<Validation> validate(Collectives& group, Task& task, uint64_t generation) {
   Stopwatch watch;
   const StreamScores mine = task.validate(group.rank(), group.size());
   int64_t sums[3] = {mine.score_sum, mine.loss_2e24, static_cast<int64_t>(mine.tokens)};
   Collectives::wait(*group.start_all_reduce_sum(std::span<int64_t>(sums)));
   if (sums[2] == 0) return std::nullopt;
-  return validation_of({sums[0], sums[1], static_cast<uint64_t>(sums[2])}, watch.elapsed_s());
+  return validation_of({sums[0], sums[1], static_cast<uint64_t>(sums[2])}, generation, watch.elapsed_s());
 }
 
 bool is_due(uint64_t every, uint64_t generation) { return every != 0 && generation % every == 0; }
@@ -158,13 +158,14 @@ GenerationPlan make_plan(const Run& run, bool stopping) {
   const RunConfig& config = run.config;
   const uint64_t completed = run.position.generation;
   const bool at_end = completed == config.generations;
+  const bool asked = take_checkpoint_request();
   const bool at_start = run.resumed_from ? completed == run.resumed_from->header().generation : completed == 0;
   return {.generation = completed,
           .data_position = run.position.data_position,
           .noise_epoch = static_cast<uint32_t>(config.noise_reuse == 0 ? 0 : completed / config.noise_reuse),
           .action = at_end || stopping ? GenerationAction::stop : GenerationAction::run,
           .write_checkpoint =
-              !at_start && (at_end || stopping || is_due(config.checkpoint_every, completed) || take_checkpoint_request()),
+              !at_start && (asked || at_end || stopping || is_due(config.checkpoint_every, completed)),
           .validate = (at_end || (is_due(config.validate_every, completed) && !stopping)) && !(at_start && run.resumed_from),
           .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};
 }
@@ -183,14 +184,14 @@ void run_generations(Run& run, Collectives& group) {
     group.broadcast(bytes_of(plan));
 
     if (plan.compare_digests) stop_on_different_digests(group, task.backend(), config, plan.generation);
-    if (plan.validate) extras.validation = validate(group, task);
+    if (plan.validate) extras.validation = validate(group, task, plan.generation);
     Stopwatch watch;
     if (plan.write_checkpoint) {
       write_snapshot(config, group, task, run.position);
       extras.checkpoint_s = watch.elapsed_s();
     }
     if (run.log) {
-      if (extras.validation) run.log->validated(plan.generation, *extras.validation);
+      if (extras.validation) run.log->validated(*extras.validation);
       if (has_record) run.log->generation(done, record, extras);
     }
     if (plan.action == GenerationAction::stop) return;
@@ -216,8 +217,12 @@ std::vector<std::string> summary_of(Run& run, uint64_t generations_run) {
       fmt::format("evaluated                {:.4g} members, {:.4g} tokens ({:.4g} tokens/s)", members,
                   members * config.tokens_per_update, members * config.tokens_per_update / seconds)};
   if (const auto& validation = run.log->last_validation()) {
-    lines.push_back(fmt::format("validation               {:.3f} bits/byte (exact; {:.3f} by the integer score)",
-                                validation->bits_per_byte, validation->integer_bits_per_byte));
+    lines.push_back(fmt::format("validation               {:.3f} bits/byte{} (exact; {:.3f} by the integer score)",
+                                validation->bits_per_byte,
+                                validation->generation == run.position.generation
+                                    ? ""
+                                    : fmt::format(" after generation {}", validation->generation),
+                                validation->integer_bits_per_byte));
     for (std::string& line : run.task->reference_lines()) lines.push_back(std::move(line));
   }
   lines.push_back(fmt::format("parameters digest        {}", current_digest(run.task->backend(), config.update)));
@@ -242,8 +247,11 @@ int train(const std::vector<std::string>& arguments, Collectives& group) {
     run.task = make_task(config, threads);
     run.task->backend().assign_pairs(pairs_of_rank(config.pairs(), group.rank(), group.size()));
     if (group.rank() == 0 && config.resume.empty()) start = start_parameters(config);
+    if (run.resumed_from && run.resumed_from->header().data_digest != run.task->data_digest())
+      throw ConfigError(fmt::format("data = {}: not the text that {} was trained on (digest {}, there {})", config.data,
+                                    config.resume, run.task->data_digest(), run.resumed_from->header().data_digest));
   });
-  agree(group, run.task->facts());
+  agree(group, {{"data", run.task->data_digest()}});
   if (config.resume.empty()) {
     group.broadcast(bytes_of(start));
     run.task->backend().write_parameters(start);

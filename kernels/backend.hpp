@@ -74,7 +74,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual std::string description() const = 0;  // "cpu avx512-vnni, 2 threads"
+  virtual std::string description() const = 0;  // "cpu avx512, 2 threads"
   virtual const ParameterLayout& layout() const = 0;
 
   // Parameters in layout order, int8; accumulators (evidence below the threshold) int32, same order.

@@ -59,7 +59,7 @@ EGGROLL_HD constexpr bool step_by_sign(int64_t z, int64_t threshold, int8_t& par
   return changed;
 }
 
-// The same by the sigma_delta rule. |accumulator| stays below the threshold.
+// The same by the sigma_delta rule. |accumulator| is below the threshold afterwards.
 EGGROLL_HD constexpr bool step_by_evidence(int64_t z, int64_t threshold, int32_t& accumulator, int8_t& parameter) {
   const int64_t evidence = accumulator + z;
   const int64_t steps = evidence / threshold;  // towards zero

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "common/agreement.hpp"
 #include "common/config.hpp"
 #include "common/generation_plan.hpp"
 #include "common/partition.hpp"
@@ -21,7 +20,7 @@ class Task {
   virtual ~Task() = default;
 
   virtual Backend& backend() = 0;
-  virtual std::vector<Fact> facts() const = 0;  // what all ranks must hold in common
+  virtual std::string data_digest() const = 0;  // of all it reads, 16 hex digits: the same on all ranks and after a resume
 
   // Fitness of the members of the assigned pairs, two a pair.
   virtual void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness) = 0;

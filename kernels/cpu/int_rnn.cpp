@@ -244,6 +244,9 @@ void CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange 
 
 void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score) {
   require(score.size() == 2 * pairs_.count, "one score for each assigned member");
+  const Segments& s = evaluation.segments;
+  require(s.position < s.slice_bytes && (2 * pairs_.end() + s.group_size - 1) / s.group_size * s.slice_bytes <= s.text.size(),
+          "every member's slice lies in the text");
   pack_weights();
   const uint64_t tiles = (pairs_.count + kTilePairs - 1) / kTilePairs;
   team_.for_each(tiles, [&](int thread, uint64_t tile) {

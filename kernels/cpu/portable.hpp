@@ -218,14 +218,18 @@ void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out
     const int32_t* zs = z + first;
     int32_t* ms = accumulators + first;
     int8_t* ps = parameters + first;
-    // Nearly always no element moves by more than three, and 32 bits hold everything: then there is nothing to divide.
-    constexpr int32_t kSmall = 1 << 29;
-    uint32_t largest = 0;
+    // Nearly always no element moves by more than three, and 32 bits hold everything: then there is nothing to divide. The
+    // accumulators are looked at too: a threshold that has shrunk since may lie below them.
+    constexpr uint32_t kSmall = 1u << 29;
+    uint32_t largest_z = 0, largest_m = 0;
     for (size_t i = 0; i < count; ++i) {
-      const uint32_t size = static_cast<uint32_t>(zs[i] < 0 ? -static_cast<int64_t>(zs[i]) : zs[i]);
-      largest = largest > size ? largest : size;
+      const uint32_t size_z = zs[i] < 0 ? 0u - static_cast<uint32_t>(zs[i]) : static_cast<uint32_t>(zs[i]);
+      const uint32_t size_m = ms[i] < 0 ? 0u - static_cast<uint32_t>(ms[i]) : static_cast<uint32_t>(ms[i]);
+      largest_z = largest_z > size_z ? largest_z : size_z;
+      largest_m = largest_m > size_m ? largest_m : size_m;
     }
-    if (threshold >= kSmall || largest + threshold >= 4 * threshold || largest >= static_cast<uint32_t>(kSmall)) {
+    if (threshold >= kSmall || largest_z >= kSmall || largest_m >= kSmall ||
+        int64_t{largest_z} + largest_m >= 4 * threshold) {
       for (size_t i = 0; i < count; ++i) changed += step_by_evidence(zs[i], threshold, ms[i], ps[i]);
       continue;
     }

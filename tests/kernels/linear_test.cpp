@@ -225,7 +225,9 @@ void expect_every_rounding(const Shape& shape, const std::vector<int>& rows, uin
 
 class Linear : public testing::TestWithParam<size_t> {};
 INSTANTIATE_TEST_SUITE_P(Inputs, Linear, testing::Values(64, 1024, 4096, 16384, 65536),
-                         [](const auto& info) { return "n" + std::to_string(info.param); });
+                         [](const auto& info) {
+                           return std::string("n").append(std::to_string(info.param));
+                         });
 
 TEST_P(Linear, PlainProductsAreExactForAnyNumberOfRows) {
   std::vector<int> rows(13);
@@ -249,7 +251,7 @@ TEST(LinearPanels, OddNumbersOfPanelsAreInPlace) {
     for (int terms : {0, 1, 4}) expect_every_rounding({64, out, terms}, {2, 6, 8, 12}, 3);
 }
 
-TEST(LinearPanels, NothingWidensByChance) {
+TEST(LinearPanels, EveryOutputHasItsOwnPlace) {
   // One output a panel is large: a value in a wrong place shows.
   Random random(4);
   Problem p = make_problem({256, 192, 0}, Fill::random, random);

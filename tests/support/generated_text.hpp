@@ -22,24 +22,31 @@ inline std::string generated_text(size_t bytes, uint64_t seed = 1) {
                                   "through the", "near the",  "before the"};
   constexpr std::array kJoints = {", and ", " because ", ", but ", " when "};
   std::mt19937_64 random(seed);  // and no distribution: the standard leaves theirs open
-  const auto one_of = [&](const auto& words) {
-    return std::string(words[random() % words.size()]);
+  const auto one_of = [&](const auto& words) { return words[random() % words.size()]; };
+  // One draw a statement: the operands of + may be drawn in any order.
+  const auto add_thing = [&](std::string& text) {
+    text += "the ";
+    if (random() % 3 == 0) text.append(one_of(kAdjectives)).append(" ");
+    text += one_of(kNouns);
   };
-  const auto thing = [&] {
-    return "the " + (random() % 3 == 0 ? one_of(kAdjectives) + " " : std::string()) +
-           one_of(kNouns);
-  };
-  const auto clause = [&] {
-    std::string text = thing() + " " + one_of(kVerbs) + " " + thing();
-    if (random() % 2 == 0) text += " " + one_of(kPlaces) + " " + one_of(kNouns);
-    return text;
+  const auto add_clause = [&](std::string& text) {
+    add_thing(text);
+    text.append(" ").append(one_of(kVerbs)).append(" ");
+    add_thing(text);
+    if (random() % 2 != 0) return;
+    text.append(" ").append(one_of(kPlaces));
+    text.append(" ").append(one_of(kNouns));
   };
   std::string text;
   while (text.size() < bytes) {
-    std::string sentence = clause();
-    sentence[0] = 'T';
-    if (random() % 3 == 0) sentence += one_of(kJoints) + clause();
-    text += sentence + (random() % 8 == 0 ? ".\n\n" : ".\n");
+    const size_t start = text.size();
+    add_clause(text);
+    text[start] = 'T';
+    if (random() % 3 == 0) {
+      text += one_of(kJoints);
+      add_clause(text);
+    }
+    text += random() % 8 == 0 ? ".\n\n" : ".\n";
   }
   text.resize(bytes);
   return text;

@@ -27,6 +27,7 @@ struct IsaTable {
       values[i] = natural[i / cpu::kPanel * cpu::kPanel + output_at(i % cpu::kPanel)];
     return values;
   }
+  friend void PrintTo(const IsaTable& table, std::ostream* to) { *to << table.isa->name; }
 };
 
 inline const std::vector<IsaTable>& isa_tables() {

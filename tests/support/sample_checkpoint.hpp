@@ -50,7 +50,8 @@ inline Content sample_content(const ParameterLayout& layout, uint64_t slots,
       .generation = 42,
       .seed = std::numeric_limits<uint64_t>::max(),
       .data_position = uint64_t{1} << 40,
-      .noise_law = "philox10_two_table",
+      .data_digest = "0123456789abcdef",
+      .noise_law = "philox10_two_table_v1",
       .config = "layers = 2\nwidth = 4\n# \xC3\xA4\n",
       .parameters_digest = parameters_digest(content.parameters, content.accumulators),
       .state_slots = slots};
@@ -82,6 +83,7 @@ inline void expect_same(const Content& a, const Content& b) {
   EXPECT_EQ(a.header.generation, b.header.generation);
   EXPECT_EQ(a.header.seed, b.header.seed);
   EXPECT_EQ(a.header.data_position, b.header.data_position);
+  EXPECT_EQ(a.header.data_digest, b.header.data_digest);
   EXPECT_EQ(a.header.noise_law, b.header.noise_law);
   EXPECT_EQ(a.header.config, b.header.config);
   EXPECT_EQ(a.header.parameters_digest, b.header.parameters_digest);

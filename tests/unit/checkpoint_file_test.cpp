@@ -93,11 +93,12 @@ TEST(CheckpointFile, H5pyReadsWhatWeWrite) {
   const bool ran = run_python(folder, R"(
 f = h5py.File('x.h5', 'r')
 a = f.attrs
-assert set(a) == {'format_version', 'generation', 'seed', 'data_position', 'noise_law', 'config',
+assert set(a) == {'format_version', 'generation', 'seed', 'data_position', 'data_digest', 'noise_law', 'config',
                   'parameters_digest', 'content_xxh3'}, set(a)
 assert a['format_version'] == 1 and a['generation'] == 42 and a['seed'] == 2**64 - 1
 assert a['data_position'] == 2**40
-assert a['noise_law'].decode() == 'philox10_two_table'
+assert a['data_digest'].decode() == '0123456789abcdef'
+assert a['noise_law'].decode() == 'philox10_two_table_v1'
 assert a['config'].decode() == 'layers = 2\nwidth = 4\n# \u00e4\n'
 assert len(a['parameters_digest']) == 16 and len(a['content_xxh3']) == 16
 shapes = {'emb': (6, 4), 'layers.10.Wf': (4, 3), 'layers.2.Wf': (3, 5), 'bias': (7,)}

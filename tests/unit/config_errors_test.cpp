@@ -247,20 +247,20 @@ TEST(ConfigErrors, AcceptsWhatFitsTogether) {
     EXPECT_EQ(validation_refusal(arguments), "no error");
 }
 
-// c / sqrt(alpha) * 256 * 2 sqrt(noise rank * pairs) against 2^31 - 1: 64 * 1000 * 512 * 64 fits.
+// c / sqrt(alpha) * 256 * 2 sqrt(noise rank * pairs) against 2^30: 32 * 1000 * 512 * 64 fits.
 TEST(ConfigErrors, BoundsTheThresholdThatAnAccumulatorHolds) {
   const auto words = [](const Arguments& more) {
-    Arguments arguments = {"--data", "x", "--alpha", "0.000001", "--threshold-factor", "64"};
+    Arguments arguments = {"--data", "x", "--alpha", "0.000001", "--threshold-factor", "32"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return validation_refusal(arguments);
   };
   const std::string start =
-      "threshold-factor = 64 (command line): with this population, noise-rank and alpha the "
+      "threshold-factor = 32 (command line): with this population, noise-rank and alpha the "
       "threshold grows to ";
-  const std::string end = ", allowed is up to 2^31; take a smaller factor";
+  const std::string end = ", allowed is up to 2^30; take a smaller factor";
   EXPECT_EQ(words({"--population", "8192"}), "no error");
-  EXPECT_EQ(words({"--population", "16384"}), start + "2.97e+09" + end);
-  EXPECT_EQ(words({"--population", "8192", "--noise-rank", "4"}), start + "4.19e+09" + end);
+  EXPECT_EQ(words({"--population", "16384"}), start + "1.48e+09" + end);
+  EXPECT_EQ(words({"--population", "8192", "--noise-rank", "4"}), start + "2.1e+09" + end);
   EXPECT_EQ(words({"--population", "16384", "--fitness", "sign"}), "no error");
   EXPECT_EQ(words({"--population", "16384", "--update", "threshold"}), "no error");
   // alpha falls to 1 / (15 t / decay + 1) by the last generation.
@@ -269,11 +269,11 @@ TEST(ConfigErrors, BoundsTheThresholdThatAnAccumulatorHolds) {
   const auto after = [&](const std::string& generations) {
     Arguments arguments = falling;
     arguments.push_back(generations);
-    arguments.insert(arguments.begin(), {"--data", "x", "--threshold-factor", "64"});
+    arguments.insert(arguments.begin(), {"--data", "x", "--threshold-factor", "32"});
     return validation_refusal(arguments);
   };
   EXPECT_EQ(after("500"), "no error");
-  EXPECT_EQ(after("1001"), start + "2.97e+09" + end);
+  EXPECT_EQ(after("1001"), start + "1.48e+09" + end);
 }
 
 TEST(ConfigErrors, ValidationSeesRangesOfAConfigMadeInCode) {

@@ -33,10 +33,7 @@ LmTask::LmTask(const RunConfig& config, int threads)
   backend_ = make_backend(config.device, backend_settings(config, threads));
 }
 
-std::vector<Fact> LmTask::facts() const {
-  return {{"corpus digest", fmt::format("{:016x}", corpus_.digest())},
-          {"corpus bytes", std::to_string(corpus_.all().size())}};
-}
+std::string LmTask::data_digest() const { return fmt::format("{:016x}", corpus_.digest()); }
 
 void LmTask::evaluate(const GenerationPlan& plan, std::span<int32_t> fitness) {
   backend_->evaluate({.generation = plan.generation,

@@ -13,7 +13,7 @@ class LmTask final : public Task {
   LmTask(const RunConfig& config, int threads);
 
   Backend& backend() override { return *backend_; }
-  std::vector<Fact> facts() const override;
+  std::string data_digest() const override;
   void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness) override;
   uint64_t advance(uint64_t data_position) const override;
   StreamScores validate(int rank, int ranks) override;

@@ -1,0 +1,246 @@
+// The commands beside training, and the checkpoint as other tools see it.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "common/noise.hpp"
+#include "tests/support/eggroll_program.hpp"
+
+namespace eggroll::test {
+namespace {
+
+constexpr size_t kParameters = 513 * 64 + 4 * 64 + 12 * 64 * 64;  // one layer of width 64
+
+class Commands : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder = new ScratchFolder;
+    const std::string data = folder->write("text", generated_text(40000)).string();
+    training_output =
+        expect_success(eggroll("train --data " + data + " --run " + (*folder / "run").string() +
+                               " --layers 1 --width 64 --population 256 --tokens-per-update 16"
+                               " --generations 250 --seed 5 --carry own"));
+  }
+  static void TearDownTestSuite() { delete folder; }
+
+  static std::string path(const std::string& name) { return (*folder / name).string(); }
+  static nlohmann::json json_of(const std::string& arguments) {
+    const std::string output = expect_success(eggroll(arguments));
+    nlohmann::json json = nlohmann::json::parse(output, nullptr, false);
+    EXPECT_TRUE(json.is_object()) << output;
+    return json.is_object() ? json : nlohmann::json::object();
+  }
+  static nlohmann::json evaluated(const std::string& checkpoint, const std::string& more = "") {
+    return json_of("evaluate --json --checkpoint " + checkpoint + " --data " + path("text") + " " +
+                   more);
+  }
+  static std::string sample(const std::string& more) {
+    return expect_success(eggroll("sample --checkpoint " + path("run") + " " + more));
+  }
+
+  // Debian's own Python has h5py; the first in PATH may be another.
+  static bool run_python(const std::string& program) {
+    const std::string file = folder->write("program.py", program).string();
+    if (run_command("/usr/bin/python3 -c 'import h5py'").exit_code != 0) {
+      std::cout << "not tested, /usr/bin/python3 lacks h5py" << std::endl;
+      return false;
+    }
+    expect_success("/usr/bin/python3 " + file);
+    return true;
+  }
+
+  static inline ScratchFolder* folder = nullptr;
+  static inline std::string training_output;
+};
+
+TEST_F(Commands, HelpListsTheOptionsOfEachAndEndsWell) {
+  const std::vector<std::pair<std::string, std::vector<std::string>>> helps = {
+      {"--help", {"train", "evaluate", "sample", "inspect"}},
+      {"train --help", {"--data", "--population", "--resume", "--dry-run", "--config", "=1024"}},
+      {"train --population 3 --help", {"--population"}},
+      {"evaluate --help", {"--checkpoint", "--data", "--streams", "--held-out", "--json"}},
+      {"sample --help", {"--prompt", "--temperature", "--top-p", "--seed", "--length"}},
+      {"inspect --help", {"--checkpoint", "--json"}}};
+  for (const auto& [arguments, words] : helps) {
+    const std::string output = expect_success(eggroll(arguments));
+    for (const std::string& word : words)
+      EXPECT_NE(output.find(word), std::string::npos) << arguments << ": " << word;
+  }
+}
+
+TEST_F(Commands, InspectSaysWhatIsInACheckpoint) {
+  const nlohmann::json json = inspect(path("run"));
+  EXPECT_EQ(json.value("generation", 0), 250);
+  EXPECT_EQ(json.value("seed", 0), 5);
+  EXPECT_EQ(json.value("parameters", size_t{0}), kParameters);
+  EXPECT_EQ(json.value("state_slots", 0), 256);
+  EXPECT_EQ(json.value("noise_law", ""), kNoiseLaw);
+  EXPECT_TRUE(json.value("complete", false));
+  EXPECT_NE(json.value("config", "").find("population = 256"), std::string::npos);
+  const std::string digest = json.value("parameters_digest", "none");
+  EXPECT_NE(training_output.find("parameters digest        " + digest), std::string::npos);
+  size_t elements = 0;
+  for (const nlohmann::json& tensor : json["tensors"]) {
+    size_t size = 1;
+    for (size_t side : tensor["shape"]) size *= side;
+    elements += size;
+  }
+  EXPECT_EQ(elements, kParameters);
+
+  const std::string text = expect_success(eggroll("inspect --checkpoint " + path("run")));
+  EXPECT_NE(text.find("parameters_digest  " + digest), std::string::npos) << text;
+  EXPECT_NE(text.find("layers.0.W2          64 x 256"), std::string::npos) << text;
+  EXPECT_EQ(inspect(path("run/checkpoint-000000250.h5")), json);
+}
+
+TEST_F(Commands, EvaluateMeasuresTheHeldOutPartAsTrainingDid) {
+  // Training takes fewer streams than the 64 asked for where they would have less than 64 bytes.
+  const nlohmann::json loss = evaluated(path("run"), "--held-out --streams 31");
+  const nlohmann::json last = metrics_of(path("run")).back();
+  EXPECT_DOUBLE_EQ(loss.value("bits_per_byte", 0.0), last.value("validation_bits_per_byte", -1.0));
+  EXPECT_EQ(loss.value("text_bytes", 0), 2000);
+  EXPECT_EQ(loss.value("generation", 0), 250);
+  EXPECT_LT(loss.value("integer_bits_per_byte", 9.0), loss.value("bits_per_byte", 0.0));
+  EXPECT_NEAR(loss.value("integer_bits_per_byte", 9.0), loss.value("bits_per_byte", 0.0), 0.0626);
+  EXPECT_DOUBLE_EQ(loss.value("integer_bits_per_byte", 9.0),
+                   -loss.value("score_sum", 0.0) / 16 / loss.value("tokens", 1.0));
+}
+
+TEST_F(Commands, EvaluateSplitsTheTextIntoItsStreams) {
+  for (int streams : {1, 7, 64}) {
+    const nlohmann::json loss = evaluated(path("run"), "--streams " + std::to_string(streams));
+    EXPECT_EQ(loss.value("tokens", 0), streams * (40000 / streams - 1));
+    EXPECT_EQ(loss.value("text_bytes", 0), 40000);
+    EXPECT_LT(loss.value("bits_per_byte", 9.0), 5.5);
+    for (const char* threads : {"1", "2", "3"})
+      EXPECT_EQ(evaluated(path("run"), "--streams " + std::to_string(streams) + " --threads " +
+                                           threads)["score_sum"],
+                loss["score_sum"]);
+  }
+  const std::string text =
+      expect_success(eggroll("evaluate --checkpoint " + path("run") + " --data " + path("text")));
+  for (const char* name : {"loss ", "score sum ", "unigram ", "bigram ", "gzip -9 "})
+    EXPECT_EQ(lines_with(text, name).size(), 1u) << text;
+}
+
+TEST_F(Commands, GzipFigureIsThatOfTheCommand) {
+  const CommandResult bytes = run_command("gzip -9 -n -c " + path("text") + " | wc -c");
+  ASSERT_EQ(bytes.exit_code, 0);
+  EXPECT_NEAR(evaluated(path("run")).value("gzip_bits_per_byte", 0.0),
+              8 * std::stod(bytes.output) / 40000, 0.01);
+}
+
+TEST_F(Commands, SampleWritesThePromptAndThenTheSameTextForTheSameSeed) {
+  const std::string prompt = "The silent river ";
+  const std::string text = sample("--seed 3 --length 200 --prompt " + quoted(prompt));
+  EXPECT_TRUE(text.starts_with(prompt)) << text;
+  EXPECT_EQ(text.size(), prompt.size() + 200 + 1);
+  EXPECT_EQ(sample("--seed 3 --length 200 --prompt " + quoted(prompt)), text);
+  EXPECT_EQ(sample("--seed 3 --length 90 --prompt " + quoted(prompt)),
+            text.substr(0, prompt.size() + 90) + "\n");
+  EXPECT_NE(sample("--seed 4 --length 200 --prompt " + quoted(prompt)), text);
+  EXPECT_NE(sample("--seed 3 --length 200 --prompt 'The lantern saw '").substr(16),
+            text.substr(prompt.size()));
+}
+
+TEST_F(Commands, SampleIsNarrowedByTemperatureAndTopP) {
+  // The likeliest byte alone, whatever the seed.
+  const std::string likeliest = sample("--temperature 0 --seed 1 --length 100");
+  EXPECT_EQ(sample("--temperature 0 --seed 2 --length 100"), likeliest);
+  EXPECT_EQ(sample("--top-p 0.000001 --seed 3 --length 100"), likeliest);
+  const auto distinct = [](const std::string& text) {
+    std::string bytes = text;
+    std::sort(bytes.begin(), bytes.end());
+    return std::unique(bytes.begin(), bytes.end()) - bytes.begin();
+  };
+  EXPECT_GT(distinct(sample("--temperature 3 --length 500")),
+            distinct(sample("--temperature 0.5 --length 500")) + 20);
+}
+
+TEST_F(Commands, DryRunPrintsWhatARunCostsAndWritesNothing) {
+  const std::vector<std::string> before = listed(folder->path());
+  const std::string options = "train --dry-run --data " + path("text") + " --run " + path("dry") +
+                              " --layers 1 --width 64 --population 64 --tokens-per-update 8";
+  const std::string alone = expect_success(eggroll(options));
+  EXPECT_NE(alone.find("# parameters           " + std::to_string(kParameters) + "\n"),
+            std::string::npos)
+      << alone;
+  EXPECT_EQ(lines_with(alone, "# memory per rank").size(), 1u);
+  EXPECT_EQ(lines_with(alone, "# sent a generation    0 bytes").size(), 1u) << alone;
+  EXPECT_EQ(lines_with(alone, "population = 64").size(), 1u);
+  const std::string together = expect_success(mpirun(3, options));
+  // Twice the model size over the ring, and little else.
+  EXPECT_NE(together.find("all-reduce " + std::to_string(2 * 2 * 4 * kParameters)),
+            std::string::npos)
+      << together;
+  EXPECT_EQ(lines_with(together, "# ranks, threads each  3, ").size(), 1u) << together;
+  EXPECT_EQ(listed(folder->path()), before);
+
+  // What it prints is a config.
+  const std::string again = folder->write("dry.ini", alone).string();
+  EXPECT_EQ(expect_success(eggroll("train --dry-run --config " + again)), alone);
+}
+
+TEST_F(Commands, InitStartsANewRunFromTheParametersOfAnother) {
+  expect_success(eggroll("train --init " + path("run") + " --data " + path("text") + " --run " +
+                         path("next") +
+                         " --layers 1 --width 64 --population 32 --tokens-per-update 8"
+                         " --generations 1 --update threshold --alpha 0.000001 --seed 9"));
+  // Hardly a weight passes such a threshold in one generation.
+  EXPECT_NEAR(evaluated(path("next")).value("bits_per_byte", 9.0),
+              evaluated(path("run")).value("bits_per_byte", 0.0), 0.02);
+  EXPECT_EQ(inspect(path("next")).value("generation", 0), 1);
+  std::filesystem::remove_all(path("next"));
+}
+
+TEST_F(Commands, ACheckpointIsReadableWithH5py) {
+  run_python(R"(
+import h5py, numpy
+f = h5py.File(')" +
+             path("run/checkpoint-000000250.h5") + R"(', 'r')
+a = f.attrs
+assert a['format_version'] == 1 and a['generation'] == 250 and a['seed'] == 5, dict(a)
+assert b'population = 256' in a['config'] and len(a['parameters_digest']) == 16, dict(a)
+shapes = {'emb': (256, 64), 'head': (256, 64), 'ln_out': (64,)}
+for name in ('Wf', 'Uf', 'Wh', 'Uh'): shapes['layers.0.' + name] = (64, 64)
+for name in ('bf', 'bh', 'ln1', 'ln2'): shapes['layers.0.' + name] = (64,)
+shapes['layers.0.W1'], shapes['layers.0.W2'] = (256, 64), (64, 256)
+assert {n: d.shape for n, d in f['parameters'].items()} == shapes, list(f['parameters'])
+assert all(d.dtype == numpy.int8 for d in f['parameters'].values())
+assert {n: d.shape for n, d in f['accumulators'].items()} == shapes
+assert all(d.dtype == numpy.int32 for d in f['accumulators'].values())
+assert f['states'].shape == (256, 1, 64) and f['states'].dtype == numpy.int8
+assert all(numpy.abs(d[()].astype(int)).max() <= 127 for d in f['parameters'].values())
+)");
+}
+
+TEST_F(Commands, AFileOfParametersFromElsewhereIsEvaluatedSampledAndTrained) {
+  const std::string file = path("elsewhere.h5");
+  if (!run_python(R"(
+import h5py
+of, to = h5py.File(')" +
+                  path("run/checkpoint-000000250.h5") + R"(', 'r'), h5py.File(')" + file +
+                  R"(', 'w')
+for name, values in of['parameters'].items(): to['parameters/' + name] = values[()]
+to.attrs['config'] = 'layers = 1\nwidth = 64\n'
+)"))
+    return;
+  EXPECT_EQ(evaluated(file)["score_sum"], evaluated(path("run"))["score_sum"]);
+  EXPECT_EQ(expect_success(eggroll("sample --seed 3 --checkpoint " + file)), sample("--seed 3"));
+  const nlohmann::json json = inspect(file);
+  EXPECT_FALSE(json.value("complete", true));
+  EXPECT_EQ(json.value("parameters", size_t{0}), kParameters);
+  const std::string options =
+      " --layers 1 --width 64 --population 32 --tokens-per-update 8"
+      " --generations 2 --data " +
+      path("text");
+  expect_success(eggroll("train --init " + file + options + " --run " + path("a")));
+  expect_success(mpirun(2, "train --init " + path("run") + options + " --run " + path("b")));
+  EXPECT_EQ(digest_of(path("a")), digest_of(path("b")));
+}
+
+}  // namespace
+}  // namespace eggroll::test

@@ -1,0 +1,210 @@
+// Whatever is wrong with options, files or data: one line that names it, exit code 2 of every rank,
+// nothing computed and nothing written.
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "tests/support/eggroll_program.hpp"
+
+namespace eggroll::test {
+namespace {
+
+struct Case {
+  std::string what;
+  std::string arguments;
+  std::vector<std::string> named;  // what the line must hold: key and value, or the file
+  std::string environment;
+};
+
+// All in a folder with base.ini (a complete small run), text, a finished run and broken files.
+const std::vector<Case>& cases() {
+  const std::string base = "train --config base.ini";
+  const std::string train = base + " ";
+  static const std::vector<Case> table = {
+      {"unknown command", "tain --data text", {"tain", "train, evaluate, sample, inspect"}, ""},
+      {"unknown option", train + "--populatoin 64", {"populatoin", "is population meant?"}, ""},
+      {"option twice", train + "--seed 1 --seed 2", {"seed", "more than once"}, ""},
+      {"option without value", train + "--seed", {"seed", "a value is missing"}, ""},
+      {"word that is no option", train + "64", {"64", "not an option"}, ""},
+      {"unknown key", "train --config typo.ini", {"populaton (typo.ini line 2)"}, ""},
+      {"key twice", "train --config twice.ini", {"width (twice.ini line 2)", "line 1"}, ""},
+      {"section", "train --config section.ini", {"[model] (section.ini line 1)"}, ""},
+      {"no config file", "train --config nowhere.ini", {"config = nowhere.ini"}, ""},
+      {"text as config", "train --config text", {"text line 1", "name = value"}, ""},
+      {"odd population", train + "--population 65", {"population = 65", "even"}, ""},
+      {"negative number", train + "--population -64", {"population = -64", "from 2"}, ""},
+      {"not a number", train + "--population many", {"population = many", "from 2"}, ""},
+      {"number and more", train + "--threads 0x", {"threads = 0x", "0 to 1024"}, ""},
+      {"fraction", train + "--generations 1.5", {"generations = 1.5", "whole"}, ""},
+      {"no number at all", train + "--alpha nan", {"alpha = nan", "16"}, ""},
+      {"group that does not divide", train + "--group-size 10", {"group-size = 10", "64"}, ""},
+      {"width not a power of 4", train + "--width 100", {"width = 100", "64, 256"}, ""},
+      {"noise rank not a power of 4", train + "--noise-rank 3", {"noise-rank = 3", "1, 4"}, ""},
+      {"ternary with levels",
+       train + "--fitness-encoding ternary",
+       {"fitness-encoding = ternary", "fitness = sign"},
+       ""},
+      {"no CUDA here", train + "--device cuda", {"device = cuda", "allowed is cpu"}, ""},
+      {"instruction set", base, {"EGGROLL_ISA = sse9", "scalar, avx2"}, "EGGROLL_ISA=sse9"},
+      {"no data", "train", {"data = ''", "needed"}, ""},
+      {"missing data", train + "--data nowhere", {"data = nowhere", "no such file"}, ""},
+      {"empty data", train + "--data empty", {"data = empty", "empty"}, ""},
+      {"empty folder as data", train + "--data nothing", {"data = nothing", "no text"}, ""},
+      {"too little data", train + "--data small", {"population = 64", "small has 19"}, ""},
+      {"run in a file", train + "--run text/run", {"run = text/run"}, ""},
+      {"file as run", train + "--run text", {"run = text"}, ""},
+      {"folder with a run", train + "--run done", {"run = done", "--resume done"}, ""},
+      {"init nowhere", train + "--init nowhere", {"init = nowhere", "No such file"}, ""},
+      {"init from a cut file", train + "--init cut.h5", {"init = cut.h5", "truncated"}, ""},
+      {"init from text", train + "--init text", {"init = text", "signature"}, ""},
+      {"init of another shape",
+       train + "--init done --width 256",
+       {"done", "width = 64", "width = 256"},
+       ""},
+      {"resume nowhere", "train --resume nowhere", {"resume = nowhere"}, ""},
+      {"resume of nothing", "train --resume nothing", {"resume = nothing", "no checkpoint"}, ""},
+      {"resume of a cut file", "train --resume cut.h5", {"resume = cut.h5", "truncated"}, ""},
+      {"resume with another population",
+       "train --resume done --population 128",
+       {"population = 128", "has 64"},
+       ""},
+      {"resume to the past", "train --resume done --generations 2", {"generations = 2", "3"}, ""},
+      {"resume and init",
+       "train --resume done --init done",
+       {"init = done", "excluded by resume"},
+       ""},
+      {"resume on less text",
+       "train --resume done --generations 9 --data less",
+       {"data = less"},
+       ""},
+      {"evaluate without data", "evaluate --checkpoint done", {"'--data'", "missing"}, ""},
+      {"evaluate missing data",
+       "evaluate --checkpoint done --data nowhere",
+       {"data = nowhere"},
+       ""},
+      {"evaluate a cut file",
+       "evaluate --checkpoint cut.h5 --data text",
+       {"checkpoint = cut.h5", "truncated"},
+       ""},
+      {"more streams than text",
+       "evaluate --checkpoint done --data small --streams 12",
+       {"streams = 12", "1 to 10"},
+       ""},
+      {"no streams", "evaluate --checkpoint done --data text --streams 0", {"streams = 0"}, ""},
+      {"fewer than no streams", "evaluate --checkpoint done --data text --streams -1", {"-1"}, ""},
+      {"sample from text", "sample --checkpoint text", {"checkpoint = text", "signature"}, ""},
+      {"negative length", "sample --checkpoint done --length -1", {"-1"}, ""},
+      {"temperature",
+       "sample --checkpoint done --temperature -1",
+       {"temperature = -1", "0 to 100"},
+       ""},
+      {"top-p", "sample --checkpoint done --top-p 0", {"top-p = 0", "up to 1"}, ""},
+      {"inspect nothing", "inspect --checkpoint nothing", {"checkpoint = nothing"}, ""},
+      {"inspect a word", "inspect done", {"inspect", "--name value"}, ""},
+  };
+  return table;
+}
+
+class Misuse : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder = new ScratchFolder;
+    const std::string text = generated_text(6000);
+    folder->write("text", text);
+    folder->write("less", text.substr(0, 600));
+    folder->write("small", text.substr(0, 20));
+    folder->write("empty", "");
+    std::filesystem::create_directory(*folder / "nothing");
+    folder->write("base.ini",
+                  "data = text\nlayers = 1\nwidth = 64\npopulation = 64\n"
+                  "tokens-per-update = 8\ngenerations = 3\n");
+    folder->write("typo.ini", "width = 64\npopulaton = 64\n");
+    folder->write("twice.ini", "width = 64\nwidth = 256\n");
+    folder->write("section.ini", "[model]\nwidth = 64\n");
+    // Far enough that its position lies beyond the slices of a shorter text.
+    expect_success(in_folder(eggroll("train --config base.ini --run done")));
+    const std::string whole = read_text(*folder / "done" / "checkpoint-000000003.h5");
+    folder->write("cut.h5", whole.substr(0, whole.size() / 2));
+  }
+  static void TearDownTestSuite() { delete folder; }
+
+  static std::string in_folder(const std::string& command) {
+    return "cd " + quoted(folder->path().string()) + " && " + command;
+  }
+  struct Refusal {
+    std::string line;
+    int exit_code;
+  };
+  static Refusal expect_refusal(const Case& c, const std::string& command) {
+    const std::vector<std::string> before = listed(folder->path());
+    const CommandResult result = run_command(in_folder(command), 20);
+    EXPECT_EQ(result.exit_code, 2) << c.what << '\n' << result.output.substr(0, 1000);
+    EXPECT_LT(result.seconds, 10) << c.what;
+    const std::vector<std::string> lines = lines_with(result.output, "eggroll: ");
+    EXPECT_EQ(lines.size(), 1u) << c.what << '\n' << result.output.substr(0, 1000);
+    EXPECT_EQ(listed(folder->path()), before) << c.what << " leaves files";
+    if (lines.empty()) return {"", result.exit_code};
+    for (const std::string& named : c.named)
+      EXPECT_NE(lines[0].find(named), std::string::npos)
+          << c.what << ": '" << named << "' is not in\n"
+          << lines[0];
+    return {lines[0], result.exit_code};
+  }
+  static const Case& case_of(const std::string& what) {
+    for (const Case& c : cases())
+      if (c.what == what) return c;
+    throw Error("no such case: " + what);
+  }
+
+  static inline ScratchFolder* folder = nullptr;
+};
+
+// A text as code in a table of Markdown.
+std::string as_code(std::string text) {
+  for (size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2)
+    text.insert(at, "\\");
+  const bool holds_backticks = text.find('`') != std::string::npos;
+  return holds_backticks ? "`` " + text + " ``" : "`" + text + "`";
+}
+
+// Prints the table as a document can hold it.
+TEST_F(Misuse, IsRefusedInOneLineWithExitCodeTwo) {
+  std::string table = "| what is wrong | command | the line | exit code |\n|---|---|---|---|\n";
+  for (const Case& c : cases()) {
+    const Refusal refusal = expect_refusal(c, eggroll(c.arguments, c.environment));
+    std::string command = c.environment.empty() ? "" : c.environment + " ";
+    command += "eggroll " + c.arguments;
+    table += "| " + c.what + " | " + as_code(command) + " | " + as_code(refusal.line) + " | " +
+             std::to_string(refusal.exit_code) + " |\n";
+  }
+  std::cout << table;
+}
+
+TEST_F(Misuse, OfEveryRankIsOneLineUnderMpirun) {
+  for (const char* what : {"odd population", "too little data", "init from a cut file",
+                           "instruction set", "unknown command", "evaluate missing data"}) {
+    Case c = case_of(what);
+    if (c.arguments.starts_with("evaluate")) c.named = {"evaluate", "without mpirun"};
+    expect_refusal(c, mpirun(2, c.arguments, c.environment));
+  }
+}
+
+TEST_F(Misuse, OfOneRankNamesTheRankAndEndsAll) {
+  const std::string good = "train --config base.ini --run run ";
+  expect_refusal({"only rank 1 is wrong", "", {"population = 65", "rank 1 on host"}, ""},
+                 mpirun(1, good) + and_one_rank(good + "--population 65"));
+  expect_refusal({"ranks differ", "", {"config", "rank 2 on", "seed = 2", "seed = 1"}, ""},
+                 mpirun(2, good) + and_one_rank(good + "--seed 2"));
+  // The same program but for a byte at its end.
+  const std::filesystem::path other = folder->path() / "other";
+  std::filesystem::copy_file(binary(), other);
+  std::ofstream(other, std::ios::app) << '\n';
+  expect_refusal({"builds differ", "", {"build", "rank 1 on"}, ""},
+                 mpirun(1, good) + and_one_rank_of(other, good));
+  std::filesystem::remove(other);
+}
+
+}  // namespace
+}  // namespace eggroll::test

@@ -1,0 +1,190 @@
+// An interrupted run goes on to the parameters it would have had, on any number of ranks.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/support/eggroll_program.hpp"
+
+namespace eggroll::test {
+namespace {
+
+constexpr size_t kGenerations = 1500;  // a second or two: long enough to be interrupted
+
+class Resumes : public testing::Test {
+ protected:
+  Resumes() : data_(folder_.write("text", generated_text(30000)).string()) {}
+
+  std::filesystem::path run(const std::string& name = "run") const { return folder_ / name; }
+  std::string train(const std::string& more, const std::string& name = "run",
+                    size_t generations = kGenerations) const {
+    return "train --data " + data_ + " --run " + run(name).string() +
+           " --layers 1 --width 64 --population 128 --tokens-per-update 16 --validate-every 0"
+           " --threads 1 --generations " +
+           std::to_string(generations) + " " + more +
+           (more.find("--checkpoint-every") == std::string::npos ? " --checkpoint-every 50" : "");
+  }
+  std::string resume(const std::string& more = "", const std::string& name = "run") const {
+    return "train --threads 1 --resume " + run(name).string() + " " + more;
+  }
+  // Of the same configuration without any interruption; run once.
+  const std::string& undisturbed_digest() const {
+    static const std::string digest = [&] {
+      expect_success(eggroll(train("", "undisturbed")));
+      return digest_of(run("undisturbed"));
+    }();
+    return digest;
+  }
+  size_t generation_of_newest() const { return inspect(run()).value("generation", size_t{0}); }
+
+  std::vector<std::filesystem::path> checkpoints() const {  // oldest first
+    std::vector<std::filesystem::path> files;
+    for (const std::string& name : listed(run()))
+      if (name.ends_with(".h5")) files.push_back(run() / name);
+    return files;
+  }
+
+  // Sends a signal in the middle of a run to the process the command started.
+  CommandResult interrupted(const std::string& command, int signal) const {
+    RunningCommand running(command);
+    EXPECT_TRUE(reaches(run(), 120)) << running.wait(0).output;
+    running.signal(signal);
+    const CommandResult result = running.wait(30);
+    EXPECT_FALSE(result.timed_out) << result.output;
+    return result;
+  }
+  void expect_stopped_in_the_middle_with_a_checkpoint(const CommandResult& result) const {
+    EXPECT_NE(result.output.find("--resume " + run().string()), std::string::npos) << result.output;
+    const size_t stopped = generation_of_newest();
+    EXPECT_GE(stopped, 120u);
+    EXPECT_LT(stopped, kGenerations);
+    expect_records(run(), stopped);
+  }
+  void expect_goes_on_to_the_end(const std::string& command) const {
+    expect_success(command);
+    EXPECT_EQ(digest_of(run()), undisturbed_digest());
+    expect_records(run(), kGenerations);
+  }
+
+  ScratchFolder folder_;
+  std::string data_;
+};
+
+TEST_F(Resumes, AfterOneRankWasKilledOnFewerAndOnMoreRanks) {
+  for (int killed : {2, 0}) {
+    std::filesystem::remove_all(run());
+    RunningCommand running(mpirun(3, train("")));
+    ASSERT_TRUE(reaches(run(), 120)) << running.wait(0).output;
+    const pid_t process = process_of(run(), killed);
+    ASSERT_GT(process, 0);
+    kill(process, SIGKILL);
+    const CommandResult result = running.wait(20);
+    EXPECT_FALSE(result.timed_out) << "the other ranks wait for one that is lost";
+    EXPECT_NE(result.exit_code, 0);
+    const size_t kept = generation_of_newest();
+    EXPECT_GE(kept, 100u);
+    EXPECT_LT(kept, kGenerations);
+    EXPECT_EQ(kept % 50, 0u);
+    expect_goes_on_to_the_end(mpirun(killed == 2 ? 2 : 4, resume()));
+  }
+}
+
+TEST_F(Resumes, AfterASignalToOneProcessWhichEndsWellWithACheckpoint) {
+  for (int signal : {SIGTERM, SIGINT}) {
+    std::filesystem::remove_all(run());
+    const CommandResult result = interrupted(eggroll(train("")), signal);
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    expect_stopped_in_the_middle_with_a_checkpoint(result);
+    expect_goes_on_to_the_end(signal == SIGTERM ? mpirun(2, resume()) : eggroll(resume()));
+  }
+}
+
+// mpirun passes a signal on as SIGCONT, SIGTERM and SIGKILL, so many seconds apart, and returns 1.
+TEST_F(Resumes, AfterControlCToMpirunWhichLeavesTimeForACheckpoint) {
+  const CommandResult result =
+      interrupted(mpirun(3, train(""), "OMPI_MCA_odls_base_sigkill_timeout=3"), SIGINT);
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  expect_stopped_in_the_middle_with_a_checkpoint(result);
+  expect_goes_on_to_the_end(mpirun(4, resume()));
+}
+
+TEST_F(Resumes, ASignalToASingleRankStopsAllOfThemWell) {
+  RunningCommand running(mpirun(3, train("")));
+  ASSERT_TRUE(reaches(run(), 120)) << running.wait(0).output;
+  const pid_t process = process_of(run(), 1);
+  ASSERT_GT(process, 0);
+  kill(process, SIGTERM);
+  const CommandResult result = running.wait(30);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  expect_stopped_in_the_middle_with_a_checkpoint(result);
+  expect_goes_on_to_the_end(mpirun(2, resume()));
+}
+
+TEST_F(Resumes, ACheckpointCanBeAskedForWithoutAStop) {
+  RunningCommand running(eggroll(train("--checkpoint-every 0")));
+  ASSERT_TRUE(reaches(run(), 100)) << running.wait(0).output;
+  EXPECT_EQ(checkpoints(), std::vector<std::filesystem::path>{});
+  running.signal(SIGUSR1);
+  ASSERT_TRUE(reaches(run(), 600));
+  const size_t generation = generation_of_newest();
+  EXPECT_GE(generation, 100u);
+  EXPECT_LT(generation, 600u);
+  EXPECT_EQ(running.wait(60).exit_code, 0);
+  EXPECT_EQ(generation_of_newest(), kGenerations);
+}
+
+TEST_F(Resumes, PassingOverADamagedNewestCheckpointAndSayingSo) {
+  interrupted(eggroll(train("")), SIGTERM);
+  const std::vector<std::filesystem::path> files = checkpoints();
+  ASSERT_GE(files.size(), 2u);
+  const std::filesystem::path newest = files.back(), before = files[files.size() - 2];
+  std::filesystem::resize_file(newest, std::filesystem::file_size(newest) / 2);
+
+  const std::string output = expect_success(mpirun(2, resume()));
+  EXPECT_EQ(lines_with(output, "eggroll: passing over " + newest.string() + ": ").size(), 1u)
+      << output;
+  const std::string kept = std::to_string(std::stoul(before.stem().string().substr(11)));
+  EXPECT_NE(output.find("resumed after generation " + kept), std::string::npos) << output;
+  EXPECT_EQ(digest_of(run()), undisturbed_digest());
+  expect_records(run(), kGenerations);
+}
+
+TEST_F(Resumes, AFinishedRunWithMoreGenerations) {
+  // A pace of alpha in percent stays that of the generations first planned.
+  expect_success(eggroll(train("--alpha-decay 45", "undisturbed", 130)));
+  for (const std::string pace : {"45", "50%"}) {
+    std::filesystem::remove_all(run());
+    expect_success(eggroll(train("--alpha-decay " + pace, "run", 90)));
+    EXPECT_EQ(generation_of_newest(), 90u);
+    expect_success(mpirun(2, resume("--generations 130")));
+    EXPECT_EQ(generation_of_newest(), 130u);
+    EXPECT_EQ(digest_of(run()), digest_of(run("undisturbed"))) << pace;
+    expect_records(run(), 130);
+  }
+}
+
+TEST_F(Resumes, AFinishedRunAsItIsChangesNothing) {
+  expect_success(eggroll(train("", "run", 60)));
+  const std::string metrics = read_text(run() / "metrics.jsonl");
+  const std::vector<std::string> files = listed(run());
+  const std::string digest = digest_of(run());
+  expect_success(eggroll(resume()));
+  EXPECT_EQ(digest_of(run()), digest);
+  EXPECT_EQ(listed(run()), files);
+  EXPECT_EQ(read_text(run() / "metrics.jsonl"), metrics);
+}
+
+TEST_F(Resumes, FromOneCheckpointIntoAnotherFolder) {
+  expect_success(eggroll(train("--keep-checkpoints 100", "first")));
+  const std::filesystem::path middle = run("first") / "checkpoint-000000550.h5";
+  const std::vector<std::string> before = listed(run("first"));
+  expect_success(eggroll("train --resume " + middle.string() + " --run " + run().string()));
+  EXPECT_EQ(digest_of(run()), undisturbed_digest());
+  EXPECT_EQ(listed(run("first")), before);
+}
+
+}  // namespace
+}  // namespace eggroll::test

@@ -1,0 +1,248 @@
+// Sums of evidence over ranks: exact whatever their size, 32 bits on the wire where they fit.
+#include "coordinator/update.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "common/checkpoint.hpp"
+#include "common/noise.hpp"
+#include "tests/support/mpi_world.hpp"
+#include "tests/support/solo_collectives.hpp"
+
+namespace eggroll {
+namespace {
+
+using test::mpi_world;
+using test::SoloCollectives;
+
+constexpr int64_t kInt32Max = std::numeric_limits<int32_t>::max();
+
+// |Z| <= 63^2 sum |d|: below the first the sums are known to fit 32 bits, from the second on not.
+constexpr uint64_t kSurelyNarrow = kInt32Max / (kNoiseMax * kNoiseMax);
+constexpr uint64_t kMaybeWide = kSurelyNarrow + 1;
+
+using Sums = std::vector<std::vector<int64_t>>;  // of each bucket
+
+// Makes the sums that the test gives; keeps what it is asked to step by.
+class GivenSums final : public Backend {
+ public:
+  explicit GivenSums(Sums z) : z_(std::move(z)) {
+    size_t offset = 0;
+    for (const auto& bucket : z_) {
+      buckets_.push_back({offset, bucket.size()});
+      offset += bucket.size();
+    }
+    narrow_.resize(offset);
+    wide_.resize(offset);
+  }
+
+  struct Step {
+    size_t bucket;
+    StepRule rule;
+    bool wide;
+    std::vector<int64_t> z;
+  };
+  std::vector<Step> steps;
+  bool reconstructed_wide = false;
+
+  const std::vector<UpdateBucket>& buckets() const override { return buckets_; }
+  void reconstruct(uint32_t, std::span<const int8_t>, bool wide,
+                   const ReconstructionProgress& progress) override {
+    reconstructed_wide = wide;
+    for (size_t b = 0; b < z_.size(); ++b) {
+      for (size_t i = 0; i < z_[b].size(); ++i) {
+        if (wide)
+          wide_partial_update(b)[i] = z_[b][i];
+        else
+          partial_update(b)[i] = static_cast<int32_t>(z_[b][i]);
+      }
+      progress.bucket_ready(b);
+      progress.poll();
+    }
+  }
+  std::span<int32_t> partial_update(size_t b) override {
+    return std::span(narrow_).subspan(buckets_[b].offset, buckets_[b].size);
+  }
+  std::span<int64_t> wide_partial_update(size_t b) override {
+    return std::span(wide_).subspan(buckets_[b].offset, buckets_[b].size);
+  }
+  uint64_t step(size_t b, const StepRule& rule, bool wide) override {
+    std::vector<int64_t> z;
+    if (wide)
+      z.assign(wide_partial_update(b).begin(), wide_partial_update(b).end());
+    else
+      z.assign(partial_update(b).begin(), partial_update(b).end());
+    steps.push_back({b, rule, wide, z});
+    return 1 + b;
+  }
+
+  std::string description() const override { return "given sums"; }
+  const ParameterLayout& layout() const override { return layout_; }
+  void write_parameters(std::span<const int8_t>) override {}
+  void read_parameters(std::span<int8_t>) override {}
+  void write_accumulators(std::span<const int32_t>) override {}
+  void read_accumulators(std::span<int32_t>) override {}
+  void assign_pairs(PairRange) override {}
+  uint64_t state_slots() const override { return 0; }
+  void write_states(uint64_t, std::span<const int8_t>) override {}
+  void read_states(uint64_t, std::span<int8_t>) override {}
+  void evaluate(const Evaluation&, std::span<int32_t>) override {}
+  StreamScores score_streams(std::span<const uint8_t>, uint64_t, uint64_t, uint64_t) override {
+    return {};
+  }
+  void next_logits(uint8_t, std::span<int8_t>, std::span<int8_t>) override {}
+
+ private:
+  Sums z_;
+  std::vector<UpdateBucket> buckets_;
+  std::vector<int32_t> narrow_;
+  std::vector<int64_t> wide_;
+  ParameterLayout layout_;
+};
+
+// Parts that the ranks' sums are made of: rank r has total / ranks, the last one the rest too.
+int64_t share_of(int64_t total) {
+  const int64_t ranks = mpi_world().size();
+  const int64_t part = total / ranks;
+  return mpi_world().rank() == ranks - 1 ? total - part * (ranks - 1) : part;
+}
+
+ShapedSummary summary_with(uint64_t sum_magnitudes) {
+  return {.sum_squares = 1,
+          .sum_magnitudes = sum_magnitudes,
+          .matrix_threshold = 11,
+          .vector_threshold = 7};
+}
+
+UpdateReport update(GivenSums& backend, uint64_t sum_magnitudes, int noise_rank = 1) {
+  return apply_update(backend, mpi_world(), 3, noise_rank, summary_with(sum_magnitudes), {});
+}
+
+TEST(Update, EveryBucketIsSteppedOnceByTheSumOverRanksWithTheRuleOfThePlan) {
+  for (uint64_t sum_magnitudes : {uint64_t{5}, kMaybeWide}) {
+    const int64_t rank = mpi_world().rank(), ranks = mpi_world().size();
+    GivenSums backend({{rank, -rank, 5}, {1000 + rank}, {0, 0, 0, rank * rank}});
+    const UpdateReport report = update(backend, sum_magnitudes);
+    EXPECT_EQ(report.changed, 1u + 2 + 3);
+    EXPECT_FALSE(report.sums_travel_wide);
+    EXPECT_EQ(backend.steps.size(), 3u);
+    if (backend.steps.size() != 3) continue;
+    const int64_t ranks_sum = ranks * (ranks - 1) / 2;
+    int64_t squares = 0;
+    for (int64_t r = 0; r < ranks; ++r) squares += r * r;
+    EXPECT_EQ(backend.steps[0].z, (std::vector<int64_t>{ranks_sum, -ranks_sum, 5 * ranks}));
+    EXPECT_EQ(backend.steps[1].z, (std::vector<int64_t>{1000 * ranks + ranks_sum}));
+    EXPECT_EQ(backend.steps[2].z, (std::vector<int64_t>{0, 0, 0, squares}));
+    for (size_t b = 0; b < 3; ++b) {
+      EXPECT_EQ(backend.steps[b].bucket, b);
+      EXPECT_FALSE(backend.steps[b].wide);
+      EXPECT_EQ(backend.steps[b].rule.matrix_threshold, 11);
+      EXPECT_EQ(backend.steps[b].rule.vector_threshold, 7);
+    }
+  }
+}
+
+TEST(Update, KeepsSumsIn32BitsExactlyWhereTheNoiseBoundProvesThatTheyFit) {
+  const auto is_wide = [](uint64_t sum_magnitudes, int noise_rank) {
+    GivenSums backend(Sums{{1}});
+    update(backend, sum_magnitudes, noise_rank);
+    return backend.reconstructed_wide;
+  };
+  EXPECT_FALSE(is_wide(kSurelyNarrow, 1));
+  EXPECT_TRUE(is_wide(kMaybeWide, 1));
+  EXPECT_FALSE(is_wide(kSurelyNarrow / 16, 16));
+  EXPECT_TRUE(is_wide(kSurelyNarrow / 16 + 1, 16));
+}
+
+TEST(Update, SumsFarBeyond32BitsAreExact) {
+  const int64_t rank = mpi_world().rank();
+  const int64_t huge = (int64_t{1} << 52) + 3 * rank + 1;
+  GivenSums backend({{huge, -huge, rank}, {rank == 0 ? huge : -rank, 2}});
+  EXPECT_TRUE(update(backend, kMaybeWide).sums_travel_wide);
+  EXPECT_EQ(backend.steps.size(), 2u);
+  if (backend.steps.size() != 2) return;
+  const int64_t ranks = mpi_world().size(), ranks_sum = ranks * (ranks - 1) / 2;
+  const int64_t total = (ranks << 52) + 3 * ranks_sum + ranks;
+  EXPECT_EQ(backend.steps[0].z, (std::vector<int64_t>{total, -total, ranks_sum}));
+  EXPECT_EQ(backend.steps[1].z,
+            (std::vector<int64_t>{(int64_t{1} << 52) + 1 - ranks_sum, 2 * ranks}));
+  EXPECT_TRUE(backend.steps[0].wide && backend.steps[1].wide);
+}
+
+TEST(Update, SumsUpToTheLargestInt32TravelNarrowAndOneMoreTravelsWide) {
+  for (int64_t sign : {1, -1})
+    for (int64_t beyond : {0, 1}) {
+      // Together exactly 2^31 - 1, or 2^31, and the largest parts of the ranks add up to the same.
+      const int64_t mine = sign * share_of(kInt32Max + beyond);
+      GivenSums backend({{mine, 0, mine / 2}, {9}});
+      const UpdateReport report = update(backend, kMaybeWide);
+      EXPECT_EQ(report.sums_travel_wide, beyond == 1);
+      EXPECT_EQ(backend.steps.size(), 2u);
+      if (backend.steps.size() != 2) continue;
+      EXPECT_EQ(backend.steps[0].wide, beyond == 1);
+      EXPECT_EQ(backend.steps[0].z[0], sign * (kInt32Max + beyond));
+      EXPECT_FALSE(backend.steps[1].wide) << "each bucket by itself";
+      EXPECT_EQ(backend.steps[1].z[0], 9 * mpi_world().size());
+    }
+}
+
+TEST(Update, OneRankWithLargeSumsMakesEveryRankSendWide) {
+  for (int large = 0; large < mpi_world().size(); ++large) {
+    const bool is_mine = mpi_world().rank() == large;
+    GivenSums backend(Sums{{is_mine ? -(int64_t{1} << 31) : 1}});
+    EXPECT_TRUE(update(backend, kMaybeWide).sums_travel_wide);
+    EXPECT_EQ(backend.steps.at(0).z[0], -(int64_t{1} << 31) + mpi_world().size() - 1);
+  }
+}
+
+// The real backend from here on.
+
+std::vector<int8_t> random_differences(size_t pairs) {
+  std::mt19937_64 random(12);
+  std::vector<int8_t> d(pairs);
+  for (int8_t& v : d) v = static_cast<int8_t>(static_cast<int>(random() % 5) - 2);
+  return d;
+}
+
+std::string digest_after_updates(Collectives& group, UpdateRule rule, int noise_rank,
+                                 uint64_t sum_magnitudes) {
+  constexpr uint64_t kPairs = 75;  // five tiles, the last one not full
+  const BackendSettings settings{
+      .shape = {1, 64}, .seed = 5, .noise_rank = noise_rank, .update = rule, .threads = 2};
+  const std::unique_ptr<Backend> backend = make_backend("cpu", settings);
+  const PairRange mine = pairs_of_rank(kPairs, group.rank(), group.size());
+  backend->assign_pairs(mine);
+  backend->write_parameters(int_rnn_initial_parameters(settings.shape, settings.seed));
+  const std::vector<int8_t> d = random_differences(kPairs);
+  const ShapedSummary summary{.sum_squares = 1,
+                              .sum_magnitudes = sum_magnitudes,
+                              .matrix_threshold = 3000,
+                              .vector_threshold = 1500};
+  for (uint32_t epoch : {0u, 1u, 1u, 7u})
+    apply_update(*backend, group, epoch, noise_rank, summary,
+                 std::span(d).subspan(mine.first, mine.count));
+  std::vector<int8_t> parameters(backend->layout().size());
+  std::vector<int32_t> accumulators(rule == UpdateRule::sigma_delta ? parameters.size() : 0);
+  backend->read_parameters(parameters);
+  backend->read_accumulators(accumulators);
+  return parameters_digest(parameters, accumulators);
+}
+
+TEST(Update, NarrowAndWideSumsGiveTheSameParametersOnAnyNumberOfRanks) {
+  for (UpdateRule rule : {UpdateRule::threshold, UpdateRule::sigma_delta})
+    for (int noise_rank : {1, 4}) {
+      SoloCollectives solo;
+      const std::string alone = digest_after_updates(solo, rule, noise_rank, 150);
+      EXPECT_EQ(digest_after_updates(mpi_world(), rule, noise_rank, 150), alone);
+      EXPECT_EQ(digest_after_updates(mpi_world(), rule, noise_rank, kMaybeWide), alone);
+    }
+}
+
+}  // namespace
+}  // namespace eggroll
