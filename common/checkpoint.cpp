@@ -50,8 +50,8 @@ class Xxh3 {
     for (uint64_t value :
          {uint64_t{kCheckpointFormatVersion}, header.generation, header.seed, header.data_position})
       add(value);
-    for (const std::string& text : {header.data_digest, header.noise_law, header.config,
-                                    header.parameters_digest})
+    for (const std::string& text :
+         {header.data_digest, header.noise_law, header.config, header.parameters_digest})
       add(text);
     add(header.state_slots);
   }

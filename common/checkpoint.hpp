@@ -1,10 +1,11 @@
 // The HDF5 file a run rests in; the same content for any number of ranks. One rank writes it:
 // aside, synced, renamed, so a reader sees a complete file or none. Layout (format_version 1),
 // readable with h5py:
-//   attributes  format_version, generation, seed, data_position (where in its slice every sequence goes
-//               on), data_digest (16 hex digits, of the text), noise_law, config (the .ini text), parameters_digest (16 hex digits),
-//               content_xxh3 (16 hex digits, of everything else in the file); texts are UTF-8 of
-//               fixed length, which h5py gives as bytes
+//   attributes  format_version, generation, seed, data_position (where in its slice every sequence
+//   goes
+//               on), data_digest (16 hex digits, of the text), noise_law, config (the .ini text),
+//               parameters_digest (16 hex digits), content_xxh3 (16 hex digits, of everything else
+//               in the file); texts are UTF-8 of fixed length, which h5py gives as bytes
 //   /parameters/<tensor>     int8, out x in (vectors: length); layers.<i>.Wf is a dataset of that
 //                            name, dots included
 //   /accumulators/<tensor>   int32, same shapes; only with the sigma_delta rule
@@ -12,10 +13,11 @@
 // A file with nothing but /parameters and `config` is read too (parameters only); its config need
 // not say more than `layers` and `width`, and its texts may be of variable length.
 //
-// content_xxh3 is XXH3-64 over: format_version, generation, seed, data_position; data_digest, noise_law, config,
-// parameters_digest; the number of state slots; then parameters and accumulators, each as the
-// number of tensors and, by name in byte order, name, number of dimensions, dimensions, elements;
-// then the states likewise. Numbers are 8 bytes, little-endian, as are the lengths before texts.
+// content_xxh3 is XXH3-64 over: format_version, generation, seed, data_position; data_digest,
+// noise_law, config, parameters_digest; the number of state slots; then parameters and
+// accumulators, each as the number of tensors and, by name in byte order, name, number of
+// dimensions, dimensions, elements; then the states likewise. Numbers are 8 bytes, little-endian,
+// as are the lengths before texts.
 #pragma once
 
 #include <cstdint>

@@ -338,8 +338,7 @@ void validate_config(const RunConfig& config, const OptionSources& sources) {
   if (config.fitness_encoding == FitnessEncoding::ternary && config.fitness != FitnessRule::sign)
     refuse_option("fitness-encoding", "ternary is allowed with fitness = sign only");
   // What a weight has gathered below its threshold rests in an int32, with room to add to it.
-  if (config.update == UpdateRule::sigma_delta &&
-      last_threshold(config) > kLargestThreshold)
+  if (config.update == UpdateRule::sigma_delta && last_threshold(config) > kLargestThreshold)
     refuse_option("threshold-factor",
                   fmt::format("with this population, noise-rank and alpha the threshold grows to "
                               "{:.3g}, allowed is up to 2^30; take a smaller factor",

@@ -1,5 +1,5 @@
-// What rank 0 sends at the start of a generation, and what it sends back once it has seen all fitness. Sent as bytes between
-// identical builds.
+// What rank 0 sends at the start of a generation, and what it sends back once it has seen all
+// fitness. Sent as bytes between identical builds.
 #pragma once
 
 #include <cstdint>

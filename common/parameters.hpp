@@ -1,5 +1,6 @@
-// The parameters of a model: named tensors in one arena of int8, in one fixed order. A tensor's index in the layout is also
-// its address in the noise and its place in the update, so the layout is part of a run's identity.
+// The parameters of a model: named tensors in one arena of int8, in one fixed order. A tensor's
+// index in the layout is also its address in the noise and its place in the update, so the layout
+// is part of a run's identity.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +33,7 @@ class ParameterLayout {
 
   const std::vector<TensorSpec>& tensors() const { return tensors_; }
   const TensorSpec& operator[](size_t index) const { return tensors_[index]; }
-  size_t size() const { return size_; }  // elements of the whole arena
+  size_t size() const { return size_; }          // elements of the whole arena
   size_t index_of(std::string_view name) const;  // throws Error where there is none
 
  private:
@@ -40,21 +41,23 @@ class ParameterLayout {
   size_t size_ = 0;
 };
 
-// The integer recurrent language model EGG (arXiv 2511.16652, appendix G). Matrices first, then vectors:
-// emb, head, layers.<i>.{Wf,Uf,Wh,Uh,W1,W2} for each i, layers.<i>.{bf,bh,ln1,ln2} for each i, ln_out.
+// The integer recurrent language model EGG (arXiv 2511.16652, appendix G). Matrices first, then
+// vectors: emb, head, layers.<i>.{Wf,Uf,Wh,Uh,W1,W2} for each i, layers.<i>.{bf,bh,ln1,ln2} for
+// each i, ln_out.
 inline constexpr uint32_t kVocabulary = 256;
 
 struct IntRnnShape {
   uint32_t layers = 6;
-  uint32_t width = 256;  // a power of 4 from 64: every scale 1 / (16 sqrt(n)) is then an exact shift
+  uint32_t width =
+      256;  // a power of 4 from 64: every scale 1 / (16 sqrt(n)) is then an exact shift
 
   bool operator==(const IntRnnShape&) const = default;
 };
 
 ParameterLayout int_rnn_layout(const IntRnnShape& shape);
 
-// Start values: matrices and embedding from the noise law at kInitialisationEpoch (standard deviation 16), biases 0, norm
-// weights 16 (= 1.0).
+// Start values: matrices and embedding from the noise law at kInitialisationEpoch (standard
+// deviation 16), biases 0, norm weights 16 (= 1.0).
 std::vector<int8_t> int_rnn_initial_parameters(const IntRnnShape& shape, uint64_t seed);
 
 }  // namespace eggroll

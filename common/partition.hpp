@@ -1,5 +1,6 @@
-// Who evaluates what. A tile is a fixed number of consecutive pairs, a constant of the run and not of the ranks: the unit of
-// evaluation and of scheduling. Ranks own contiguous slices of whole tiles, computed here and never sent.
+// Who evaluates what. A tile is a fixed number of consecutive pairs, a constant of the run and not
+// of the ranks: the unit of evaluation and of scheduling. Ranks own contiguous slices of whole
+// tiles, computed here and never sent.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +22,8 @@ struct PairRange {
 inline PairRange pairs_of_rank(uint64_t pairs, int rank, int ranks) {
   const uint64_t tiles = (pairs + kTilePairs - 1) / kTilePairs;
   const auto edge = [&](int r) {
-    return std::min(pairs, tiles * static_cast<uint64_t>(r) / static_cast<uint64_t>(ranks) * kTilePairs);
+    return std::min(pairs,
+                    tiles * static_cast<uint64_t>(r) / static_cast<uint64_t>(ranks) * kTilePairs);
   };
   return {edge(rank), edge(rank + 1) - edge(rank)};
 }

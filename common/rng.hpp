@@ -1,5 +1,5 @@
-// Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011): a function of key and counter and nothing else. The known answers
-// of Random123 are tests. Host and device compile this same text.
+// Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011): a function of key and counter and nothing else.
+// The known answers of Random123 are tests. Host and device compile this same text.
 #pragma once
 
 #include <array>

@@ -1,14 +1,18 @@
-// The named choices of a run. One word means the same in the config, in the code and in the documents.
+// The named choices of a run. One word means the same in the config, in the code and in the
+// documents.
 #pragma once
 
 #include <cstdint>
 
 namespace eggroll {
 
-enum class Rounding { nearest, floor };            // of a perturbation to the grid of the weights
-enum class Carry { own, pair, reset };             // what a member's hidden state starts a generation from
-enum class FitnessRule { sign, levels };           // what a pair's two scores say: {-1, 0, 1} or {-2 ... 2}
-enum class FitnessEncoding { int32, ternary };     // how fitness travels: 4 bytes a member, or 5 pairs a byte
+enum class Rounding { nearest, floor };   // of a perturbation to the grid of the weights
+enum class Carry { own, pair, reset };    // what a member's hidden state starts a generation from
+enum class FitnessRule { sign, levels };  // what a pair's two scores say: {-1, 0, 1} or {-2 ... 2}
+enum class FitnessEncoding {
+  int32,
+  ternary
+};  // how fitness travels: 4 bytes a member, or 5 pairs a byte
 enum class UpdateRule { threshold, sigma_delta };  // how summed evidence moves a weight
 
 // Hidden states that a pair keeps from generation to generation.

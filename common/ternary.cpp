@@ -11,7 +11,8 @@ void pack_ternary(std::span<const int8_t> values, std::span<std::byte> packed) {
   for (size_t i = 0; i < packed.size(); ++i) {
     const size_t first = i * kTernaryPerByte;
     int byte = 0;
-    for (size_t k = std::min(first + kTernaryPerByte, values.size()); k-- > first;) byte = 3 * byte + values[k] + 1;
+    for (size_t k = std::min(first + kTernaryPerByte, values.size()); k-- > first;)
+      byte = 3 * byte + values[k] + 1;
     packed[i] = static_cast<std::byte>(byte);
   }
 }

@@ -9,7 +9,9 @@ namespace eggroll {
 
 inline constexpr size_t kTernaryPerByte = 5;
 
-constexpr size_t ternary_bytes(size_t values) { return (values + kTernaryPerByte - 1) / kTernaryPerByte; }
+constexpr size_t ternary_bytes(size_t values) {
+  return (values + kTernaryPerByte - 1) / kTernaryPerByte;
+}
 
 // packed.size() == ternary_bytes(values.size()).
 void pack_ternary(std::span<const int8_t> values, std::span<std::byte> packed);

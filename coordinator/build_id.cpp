@@ -1,11 +1,11 @@
 #include "coordinator/build_id.hpp"
 
+#include <fmt/format.h>
+#include <xxhash.h>
+
 #include <fstream>
 #include <iterator>
 #include <vector>
-
-#include <fmt/format.h>
-#include <xxhash.h>
 
 namespace eggroll {
 

@@ -6,9 +6,11 @@
 
 namespace eggroll {
 
-int evaluate_command(const std::vector<std::string>& arguments);  // loss of the unperturbed model on a text
-int sample_command(const std::vector<std::string>& arguments);    // text from a trained model
-int inspect_command(const std::vector<std::string>& arguments);   // what is in a checkpoint
-int bench_command(const std::vector<std::string>& arguments);     // what the kernels do on this machine
+int evaluate_command(
+    const std::vector<std::string>& arguments);  // loss of the unperturbed model on a text
+int sample_command(const std::vector<std::string>& arguments);   // text from a trained model
+int inspect_command(const std::vector<std::string>& arguments);  // what is in a checkpoint
+int bench_command(
+    const std::vector<std::string>& arguments);  // what the kernels do on this machine
 
 }  // namespace eggroll

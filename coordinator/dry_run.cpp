@@ -1,8 +1,8 @@
 #include "coordinator/dry_run.hpp"
 
-#include <filesystem>
-
 #include <fmt/format.h>
+
+#include <filesystem>
 
 #include "common/generation_plan.hpp"
 #include "common/noise.hpp"
@@ -19,14 +19,17 @@ double mib(double bytes) { return bytes / (1 << 20); }
 uint64_t noise_per_pair(const ParameterLayout& layout, int noise_rank) {
   uint64_t elements = 0;
   for (const TensorSpec& t : layout.tensors())
-    elements += t.kind == TensorKind::vector ? 2 * t.rows : static_cast<uint64_t>(noise_rank) * (t.rows + t.cols);
+    elements += t.kind == TensorKind::vector
+                    ? 2 * t.rows
+                    : static_cast<uint64_t>(noise_rank) * (t.rows + t.cols);
   return elements;
 }
 
 // The data: a file, or what is below a folder. Each rank holds it.
 double data_bytes(const std::filesystem::path& path) {
   std::error_code error;
-  if (!std::filesystem::is_directory(path)) return static_cast<double>(std::filesystem::file_size(path, error));
+  if (!std::filesystem::is_directory(path))
+    return static_cast<double>(std::filesystem::file_size(path, error));
   double bytes = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path, error))
     if (entry.is_regular_file(error)) bytes += static_cast<double>(entry.file_size(error));
@@ -43,19 +46,26 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads) {
   const double states = pairs * static_cast<double>(state_slots_per_pair(config.carry)) * slot;
   // int8 parameters twice (natural and packed), Z and, with sigma-delta, accumulators as int32
   // and, where the population may need them, 64-bit sums
-  const bool wide = config.pairs() * 2 * kNoiseMax * kNoiseMax * static_cast<uint64_t>(config.noise_rank) >> 31 != 0;
-  const double model = parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0));
+  const bool wide =
+      config.pairs() * 2 * kNoiseMax * kNoiseMax * static_cast<uint64_t>(config.noise_rank) >> 31 !=
+      0;
+  const double model =
+      parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0));
   const double noise = static_cast<double>(noise_per_pair(layout, config.noise_rank));
-  const double workspace = threads * (kTilePairs * noise + 2 * kTilePairs * (2 * slot + 14.0 * config.width + 256) +
-                                      512.0 * 5 * config.width);
-  const double fitness = pairs * (2 * 4 + 1) + static_cast<double>(config.pairs()) * (2 * 4 + 4 + 1) / ranks;
+  const double workspace =
+      threads * (kTilePairs * noise + 2 * kTilePairs * (2 * slot + 14.0 * config.width + 256) +
+                 512.0 * 5 * config.width);
+  const double fitness =
+      pairs * (2 * 4 + 1) + static_cast<double>(config.pairs()) * (2 * 4 + 4 + 1) / ranks;
   const double data = data_bytes(config.data);
 
   const auto all_pairs = static_cast<double>(config.pairs());
   const double others = ranks - 1;
   const double fitness_up = (config.fitness_encoding == FitnessEncoding::ternary
                                  ? static_cast<double>(ternary_bytes(config.pairs()))
-                                 : 8 * all_pairs) * others / ranks + others * sizeof(RankReport);
+                                 : 8 * all_pairs) *
+                                others / ranks +
+                            others * sizeof(RankReport);
   const double plan_down = others * (sizeof(GenerationPlan) + sizeof(ShapedSummary));
   const double differences_down = all_pairs * others / ranks;
   const double all_reduce = 2 * others * 4 * parameters;
@@ -63,13 +73,18 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads) {
   std::string text = write_config(config);
   text += fmt::format("\n# parameters           {:.0f}\n", parameters);
   text += fmt::format("# ranks, threads each  {}, {}\n", ranks, threads);
-  text += fmt::format("# memory per rank      {:.1f} MiB: model {:.1f}, member states {:.1f}, tile workspaces {:.1f}, fitness {:.1f}, data {:.1f}\n",
-                      mib(model + states + workspace + fitness + data), mib(model), mib(states), mib(workspace),
-                      mib(fitness), mib(data));
-  text += fmt::format("# noise of a pair      {:.0f} bytes, made again where it is needed\n", noise);
-  text += fmt::format("# sent a generation    {:.0f} bytes by all ranks: fitness {:.0f}, plan {:.0f}, differences {:.0f}, all-reduce {:.0f}\n",
-                      fitness_up + plan_down + differences_down + all_reduce, fitness_up, plan_down, differences_down,
-                      all_reduce);
+  text += fmt::format(
+      "# memory per rank      {:.1f} MiB: model {:.1f}, member states {:.1f}, tile workspaces "
+      "{:.1f}, fitness {:.1f}, data {:.1f}\n",
+      mib(model + states + workspace + fitness + data), mib(model), mib(states), mib(workspace),
+      mib(fitness), mib(data));
+  text +=
+      fmt::format("# noise of a pair      {:.0f} bytes, made again where it is needed\n", noise);
+  text += fmt::format(
+      "# sent a generation    {:.0f} bytes by all ranks: fitness {:.0f}, plan {:.0f}, differences "
+      "{:.0f}, all-reduce {:.0f}\n",
+      fitness_up + plan_down + differences_down + all_reduce, fitness_up, plan_down,
+      differences_down, all_reduce);
   return text;
 }
 

@@ -19,20 +19,25 @@ int evaluate_command(const std::vector<std::string>& arguments) {
   std::string checkpoint, data;
   uint64_t streams;
   int threads;
-  po::options_description options("eggroll evaluate: bits per byte of the unperturbed model on a text");
-  options.add_options()
-      ("checkpoint", po::value(&checkpoint)->required()->value_name("PATH"), "checkpoint, or run folder (its newest complete one)")
-      ("data", po::value(&data)->required()->value_name("PATH"), "text: a file, or a folder of files")
-      ("held-out", "only the part that training held out (the share is in the checkpoint)")
-      ("streams", po::value(&streams)->default_value(64)->value_name("N"), "parallel streams, each from a zero state")
-      ("threads", po::value(&threads)->default_value(usable_cores(), "usable cores")->value_name("N"), "threads")
-      ("json", "one JSON object instead of text");
+  po::options_description options(
+      "eggroll evaluate: bits per byte of the unperturbed model on a text");
+  options.add_options()("checkpoint", po::value(&checkpoint)->required()->value_name("PATH"),
+                        "checkpoint, or run folder (its newest complete one)")(
+      "data", po::value(&data)->required()->value_name("PATH"),
+      "text: a file, or a folder of files")(
+      "held-out", "only the part that training held out (the share is in the checkpoint)")(
+      "streams", po::value(&streams)->default_value(64)->value_name("N"),
+      "parallel streams, each from a zero state")(
+      "threads",
+      po::value(&threads)->default_value(usable_cores(), "usable cores")->value_name("N"),
+      "threads")("json", "one JSON object instead of text");
   const po::variables_map values = parse_command("evaluate", options, arguments);
   if (values.count("help")) {
     fmt::print("{}", fmt::streamed(options));
     return 0;
   }
-  if (threads < 1 || threads > 1024) throw ConfigError(fmt::format("threads = {}: allowed are 1 to 1024", threads));
+  if (threads < 1 || threads > 1024)
+    throw ConfigError(fmt::format("threads = {}: allowed are 1 to 1024", threads));
 
   const CheckpointReader reader = open_checkpoint(checkpoint);
   RunConfig config = parse_config_text(reader.header().config, checkpoint);
@@ -41,15 +46,18 @@ int evaluate_command(const std::vector<std::string>& arguments) {
   const Corpus corpus(data, held_out ? config.held_out : 0.0);
   const auto text = held_out ? corpus.held_out() : corpus.all();
   if (streams < 1 || text.size() / streams < 2)
-    throw ConfigError(fmt::format("streams = {}: allowed are 1 to {} for {} bytes of text", streams, text.size() / 2, text.size()));
+    throw ConfigError(fmt::format("streams = {}: allowed are 1 to {} for {} bytes of text", streams,
+                                  text.size() / 2, text.size()));
   const auto backend = make_backend(config.device, backend_settings(config, threads));
   backend->write_parameters(parameters_for(reader, checkpoint, config.shape()));
 
   Stopwatch watch;
   const StreamScores scores = backend->score_streams(text, streams, 0, streams);
   const Validation loss = validation_of(scores, reader.header().generation, watch.elapsed_s());
-  const double unigram = held_out ? unigram_cross_entropy(text, corpus.train()) : unigram_entropy(text);
-  const double bigram = held_out ? bigram_cross_entropy(text, corpus.train()) : bigram_entropy(text);
+  const double unigram =
+      held_out ? unigram_cross_entropy(text, corpus.train()) : unigram_entropy(text);
+  const double bigram =
+      held_out ? bigram_cross_entropy(text, corpus.train()) : bigram_entropy(text);
   const double gzip = gzip_bits_per_byte(text);
   if (values.count("json")) {
     fmt::print("{}\n", nlohmann::ordered_json{{"generation", reader.header().generation},
@@ -67,10 +75,13 @@ int evaluate_command(const std::vector<std::string>& arguments) {
     return 0;
   }
   const char* counts = held_out ? "counts of the training text" : "the text's own counts";
-  fmt::print("model        generation {}, {} layers x {}\n", reader.header().generation, config.layers, config.width);
-  fmt::print("text         {} bytes in {} streams, {} bytes predicted in {:.2f} s\n", text.size(), streams, scores.tokens, loss.seconds);
+  fmt::print("model        generation {}, {} layers x {}\n", reader.header().generation,
+             config.layers, config.width);
+  fmt::print("text         {} bytes in {} streams, {} bytes predicted in {:.2f} s\n", text.size(),
+             streams, scores.tokens, loss.seconds);
   fmt::print("loss         {:.4f} bits/byte\n", loss.bits_per_byte);
-  fmt::print("score sum    {} (1/16 bit; {:.4f} bits/byte, too low by the floored logarithm)\n", scores.score_sum, loss.integer_bits_per_byte);
+  fmt::print("score sum    {} (1/16 bit; {:.4f} bits/byte, too low by the floored logarithm)\n",
+             scores.score_sum, loss.integer_bits_per_byte);
   fmt::print("unigram      {:.4f} bits/byte ({})\n", unigram, counts);
   fmt::print("bigram       {:.4f} bits/byte ({})\n", bigram, counts);
   fmt::print("gzip -9      {:.4f} bits/byte\n", gzip);

@@ -10,21 +10,25 @@ namespace eggroll {
 namespace {
 
 size_t fitness_bytes(const RunConfig& config, uint64_t pairs) {
-  return config.fitness_encoding == FitnessEncoding::ternary ? ternary_bytes(pairs) : 2 * pairs * sizeof(int32_t);
+  return config.fitness_encoding == FitnessEncoding::ternary ? ternary_bytes(pairs)
+                                                             : 2 * pairs * sizeof(int32_t);
 }
 
-void encode(const RunConfig& config, std::span<const int32_t> fitness, std::span<std::byte> message) {
+void encode(const RunConfig& config, std::span<const int32_t> fitness,
+            std::span<std::byte> message) {
   if (config.fitness_encoding == FitnessEncoding::int32) {
     std::memcpy(message.data(), fitness.data(), fitness.size_bytes());
     return;
   }
   std::vector<int8_t> sign(fitness.size() / 2);
   for (size_t j = 0; j < sign.size(); ++j)
-    sign[j] = static_cast<int8_t>((fitness[2 * j] > fitness[2 * j + 1]) - (fitness[2 * j] < fitness[2 * j + 1]));
+    sign[j] = static_cast<int8_t>((fitness[2 * j] > fitness[2 * j + 1]) -
+                                  (fitness[2 * j] < fitness[2 * j + 1]));
   pack_ternary(sign, message);
 }
 
-void decode(const RunConfig& config, std::span<const std::byte> message, std::span<int32_t> difference) {
+void decode(const RunConfig& config, std::span<const std::byte> message,
+            std::span<int32_t> difference) {
   if (config.fitness_encoding == FitnessEncoding::int32) {
     for (size_t j = 0; j < difference.size(); ++j) {
       int32_t pair[2];
@@ -40,8 +44,8 @@ void decode(const RunConfig& config, std::span<const std::byte> message, std::sp
 
 }  // namespace
 
-GatheredFitness gather_fitness(Collectives& group, const RunConfig& config, const RankReport& report,
-                               std::span<const int32_t> fitness) {
+GatheredFitness gather_fitness(Collectives& group, const RunConfig& config,
+                               const RankReport& report, std::span<const int32_t> fitness) {
   std::vector<size_t> counts;
   size_t total = 0;
   for (int r = 0; r < group.size(); ++r) {
@@ -84,7 +88,8 @@ void summarise_reports(std::span<const RankReport> reports, GenerationRecord& re
 void scatter_differences(Collectives& group, const RunConfig& config, std::span<const int8_t> all,
                          std::span<int8_t> mine) {
   std::vector<size_t> counts;
-  for (int r = 0; r < group.size(); ++r) counts.push_back(pairs_of_rank(config.pairs(), r, group.size()).count);
+  for (int r = 0; r < group.size(); ++r)
+    counts.push_back(pairs_of_rank(config.pairs(), r, group.size()).count);
   group.scatter(std::as_bytes(all), counts, std::as_writable_bytes(mine));
 }
 

@@ -28,11 +28,12 @@ struct GatheredFitness {
   std::vector<RankReport> reports;  // [ranks]
 };
 
-GatheredFitness gather_fitness(Collectives& group, const RunConfig& config, const RankReport& report,
-                               std::span<const int32_t> fitness);
+GatheredFitness gather_fitness(Collectives& group, const RunConfig& config,
+                               const RankReport& report, std::span<const int32_t> fitness);
 void summarise_reports(std::span<const RankReport> reports, GenerationRecord& record);
 
 // all: [pairs] on rank 0; mine: of this rank's pairs.
-void scatter_differences(Collectives& group, const RunConfig& config, std::span<const int8_t> all, std::span<int8_t> mine);
+void scatter_differences(Collectives& group, const RunConfig& config, std::span<const int8_t> all,
+                         std::span<int8_t> mine);
 
 }  // namespace eggroll

@@ -10,8 +10,8 @@
 
 namespace eggroll {
 
-GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& config, Collectives& group, Task& task,
-                                bool stop_requested) {
+GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& config,
+                                Collectives& group, Task& task, bool stop_requested) {
   GenerationRecord record;
   Stopwatch watch;
   const PairRange mine = pairs_of_rank(config.pairs(), group.rank(), group.size());
@@ -40,7 +40,8 @@ GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& con
                                            static_cast<uint64_t>(config.noise_rank)),
         .vector_threshold = step_threshold(config, plan.generation, population.sum_squares, 1)};
     record.ties = population.ties;
-    record.active_pairs = config.pairs() - static_cast<uint64_t>(std::ranges::count(population.d, 0));
+    record.active_pairs =
+        config.pairs() - static_cast<uint64_t>(std::ranges::count(population.d, 0));
     summarise_reports(gathered.reports, record);
   }
   record.shape_s = watch.lap_s();
@@ -53,7 +54,8 @@ GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& con
 
   // 5. theta <- step(sum_j d_j A_j B_j^T); without a difference there is nothing to learn.
   if (record.shaped.sum_squares != 0)
-    record.update = apply_update(task.backend(), group, plan.noise_epoch, config.noise_rank, record.shaped, d);
+    record.update =
+        apply_update(task.backend(), group, plan.noise_epoch, config.noise_rank, record.shaped, d);
   return record;
 }
 

@@ -3,12 +3,13 @@
 //   rank 0                         every rank                                  what travels
 //   plan ------------------------> GenerationPlan                              broadcast, 32 bytes
 //                                  evaluate the members of my pairs            nothing
-//   fitness of all  <------------- fitness of my members                       gather, 4 P bytes (ternary: P / 10), 32 a rank
-//   shape -> d, thresholds ------> ShapedSummary                               broadcast, 32 bytes
+//   fitness of all  <------------- fitness of my members                       gather, 4 P bytes
+//   (ternary: P / 10), 32 a rank shape -> d, thresholds ------> ShapedSummary broadcast, 32 bytes
 //   d of all  -------------------> d of my pairs                               scatter, P / 2 bytes
 //                                  Z of my pairs, integer                      nothing
-//                                  all-reduce of Z, bucket by bucket           4 bytes a parameter (ring: twice (R - 1) / R of it)
-//                                  step, the same on every rank                nothing
+//                                  all-reduce of Z, bucket by bucket           4 bytes a parameter
+//                                  (ring: twice (R - 1) / R of it) step, the same on every rank
+//                                  nothing
 #pragma once
 
 #include <cstdint>
@@ -32,12 +33,12 @@ struct GenerationRecord {
   double evaluate_s = 0, slowest_evaluate_s = 0;
   int slowest_rank = 0;
   double gather_s = 0, shape_s = 0, scatter_s = 0;
-  uint64_t bytes_sent = 0;    // by all ranks since the start, up to this generation's gather
+  uint64_t bytes_sent = 0;      // by all ranks since the start, up to this generation's gather
   bool stop_requested = false;  // by a signal on any rank
 };
 
 // stop_requested: whether this rank was asked to stop.
-GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& config, Collectives& group, Task& task,
-                                bool stop_requested);
+GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& config,
+                                Collectives& group, Task& task, bool stop_requested);
 
 }  // namespace eggroll

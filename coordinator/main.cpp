@@ -1,13 +1,15 @@
-// eggroll: evolution strategies with low-rank perturbations on MPI ranks. The only place that catches.
-//   exit codes: 0 done (or stopped by a signal, with a checkpoint)   1 the run broke   2 options, files or data do not fit
+// eggroll: evolution strategies with low-rank perturbations on MPI ranks. The only place that
+// catches.
+//   exit codes: 0 done (or stopped by a signal, with a checkpoint)   1 the run broke   2 options,
+//   files or data do not fit
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "common/check.hpp"
 #include "common/collectives.hpp"
@@ -20,7 +22,8 @@ namespace {
 constexpr const char* kUsage =
     "eggroll: train networks by evolution strategies with low-rank perturbations, on MPI ranks\n"
     "\n"
-    "  eggroll train    --data FILE ...                train a model; under mpirun or srun on many ranks\n"
+    "  eggroll train    --data FILE ...                train a model; under mpirun or srun on many "
+    "ranks\n"
     "  eggroll evaluate --checkpoint PATH --data FILE  bits per byte of a trained model on a text\n"
     "  eggroll sample   --checkpoint PATH              text from a trained model\n"
     "  eggroll inspect  --checkpoint PATH              what is in a checkpoint\n"
@@ -42,7 +45,8 @@ int train_on_all_ranks(const std::vector<std::string>& arguments) {
     return kMisused;
   } catch (const std::exception& e) {  // this rank's alone: the others may be waiting for it
     complain(group->size() == 1 ? e.what()
-                                : fmt::format("rank {} on host {}: {}", group->rank(), eggroll::host_name(), e.what()));
+                                : fmt::format("rank {} on host {}: {}", group->rank(),
+                                              eggroll::host_name(), e.what()));
     session.abort(kBroke);
   }
 }
@@ -51,7 +55,8 @@ int run_alone(int (*command)(const std::vector<std::string>&), const std::string
               const std::vector<std::string>& arguments) {
   const char* ranks = std::getenv("OMPI_COMM_WORLD_SIZE");
   if (ranks && std::string(ranks) != "1")
-    throw eggroll::ConfigError(fmt::format("{} runs in one process; start it without mpirun", name));
+    throw eggroll::ConfigError(
+        fmt::format("{} runs in one process; start it without mpirun", name));
   return command(arguments);
 }
 
@@ -67,7 +72,8 @@ int main(int argc, char** argv) {
   const std::vector<std::string> arguments(all.begin() + 1, all.end());
   try {
     if (command == "train") {
-      if (std::ranges::find(arguments, "--help") == arguments.end()) return train_on_all_ranks(arguments);
+      if (std::ranges::find(arguments, "--help") == arguments.end())
+        return train_on_all_ranks(arguments);
       const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
       if (!rank || std::string(rank) == "0") fmt::print("{}", eggroll::train_help());
       return 0;
@@ -76,7 +82,9 @@ int main(int argc, char** argv) {
     if (command == "sample") return run_alone(eggroll::sample_command, command, arguments);
     if (command == "inspect") return run_alone(eggroll::inspect_command, command, arguments);
     if (command == "bench") return run_alone(eggroll::bench_command, command, arguments);
-    complain(fmt::format("{}: allowed commands are train, evaluate, sample, inspect, bench; see eggroll --help", command));
+    complain(fmt::format(
+        "{}: allowed commands are train, evaluate, sample, inspect, bench; see eggroll --help",
+        command));
     return kMisused;
   } catch (const eggroll::ConfigError& e) {
     complain(e.what());

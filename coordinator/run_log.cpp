@@ -1,12 +1,11 @@
 #include "coordinator/run_log.hpp"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "common/check.hpp"
@@ -42,7 +41,8 @@ void keep_records(const std::filesystem::path& path, uint64_t completed) {
   std::ofstream out(aside, std::ios::trunc);
   for (std::string line; std::getline(in, line);) {
     const auto record = nlohmann::json::parse(line, nullptr, false);
-    if (record.is_object() && record.value("generation", completed + 1) <= completed) out << line << '\n';
+    if (record.is_object() && record.value("generation", completed + 1) <= completed)
+      out << line << '\n';
   }
   out.close();
   if (!out) throw Error(fmt::format("{}: cannot write", aside.string()));
@@ -69,7 +69,10 @@ Validation validation_of(const StreamScores& scores, uint64_t generation, double
 }
 
 RunLog::RunLog(const RunConfig& config, uint64_t completed, size_t parameters)
-    : config_(config), completed_(completed), parameters_(parameters), terminal_(output_is_terminal()) {
+    : config_(config),
+      completed_(completed),
+      parameters_(parameters),
+      terminal_(output_is_terminal()) {
   const auto path = std::filesystem::path(config.run) / "metrics.jsonl";
   keep_records(path, completed);
   metrics_.open(path, std::ios::app);
@@ -83,7 +86,8 @@ void RunLog::say(const std::string& line) {
 
 void RunLog::validated(const Validation& validation) {
   validation_ = validation;
-  if (validation.generation == 0) say(fmt::format("generation 0: validation {:.3f} bits/byte", validation.bits_per_byte));
+  if (validation.generation == 0)
+    say(fmt::format("generation 0: validation {:.3f} bits/byte", validation.bits_per_byte));
 }
 
 void RunLog::show_progress(uint64_t generation, double train_bits, double changed_share) {
@@ -91,8 +95,10 @@ void RunLog::show_progress(uint64_t generation, double train_bits, double change
   const double rate = static_cast<double>(generation - completed_) / elapsed;
   const double members = rate * static_cast<double>(config_.population);
   const std::string line = fmt::format(
-      "generation {}/{}  train {:.3f}{} bits/byte  changed {:.2f}%  {} members/s  {} tokens/s  {} left", generation,
-      config_.generations, train_bits, validation_ ? fmt::format("  validation {:.3f}", validation_->bits_per_byte) : "",
+      "generation {}/{}  train {:.3f}{} bits/byte  changed {:.2f}%  {} members/s  {} tokens/s  {} "
+      "left",
+      generation, config_.generations, train_bits,
+      validation_ ? fmt::format("  validation {:.3f}", validation_->bits_per_byte) : "",
       100 * changed_share, short_number(members), short_number(members * config_.tokens_per_update),
       duration(static_cast<double>(config_.generations - generation) / rate));
   show(terminal_ ? fmt::format("\r\033[K{}", line) : line + "\n");
@@ -100,12 +106,15 @@ void RunLog::show_progress(uint64_t generation, double train_bits, double change
   last_shown_s_ = elapsed;
 }
 
-void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& record, const GenerationExtras& extras) {
+void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& record,
+                        const GenerationExtras& extras) {
   const double tokens = static_cast<double>(config_.population) * config_.tokens_per_update;
   const uint64_t generation = plan.generation + 1;
-  // Known for each encoding: every rank reports the sum of its scores. Integer score, floored log2: about 0.03 too low.
+  // Known for each encoding: every rank reports the sum of its scores. Integer score, floored log2:
+  // about 0.03 too low.
   const double train_bits = static_cast<double>(-record.score_sum) / 16.0 / tokens;
-  const double changed_share = static_cast<double>(record.update.changed) / static_cast<double>(parameters_);
+  const double changed_share =
+      static_cast<double>(record.update.changed) / static_cast<double>(parameters_);
   nlohmann::ordered_json json = {
       {"generation", generation},
       {"elapsed_s", watch_.elapsed_s()},

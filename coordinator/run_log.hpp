@@ -1,5 +1,6 @@
-// What a person and a program see of a run; rank 0 only. On a terminal one progress line that renews itself, elsewhere plain lines;
-// metrics.jsonl holds one record a generation, `summary` the end.
+// What a person and a program see of a run; rank 0 only. On a terminal one progress line that
+// renews itself, elsewhere plain lines; metrics.jsonl holds one record a generation, `summary` the
+// end.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +18,10 @@
 namespace eggroll {
 
 struct Validation {
-  uint64_t generation = 0;           // completed before it
-  double bits_per_byte = 0;          // exact, from the integer logits
-  double integer_bits_per_byte = 0;  // from the integer scores; about 0.03 too low, as log2 is floored
+  uint64_t generation = 0;   // completed before it
+  double bits_per_byte = 0;  // exact, from the integer logits
+  double integer_bits_per_byte =
+      0;  // from the integer scores; about 0.03 too low, as log2 is floored
   double seconds = 0;
 };
 
@@ -34,12 +36,13 @@ struct GenerationExtras {
 
 class RunLog {
  public:
-  // Continues metrics.jsonl after `completed` generations: later records, left by a run that went further than its last checkpoint, are
-  // dropped, as they will come again.
+  // Continues metrics.jsonl after `completed` generations: later records, left by a run that went
+  // further than its last checkpoint, are dropped, as they will come again.
   RunLog(const RunConfig& config, uint64_t completed, size_t parameters);
 
   void say(const std::string& line);  // a line of its own, whatever the progress line does
-  void generation(const GenerationPlan& plan, const GenerationRecord& record, const GenerationExtras& extras);
+  void generation(const GenerationPlan& plan, const GenerationRecord& record,
+                  const GenerationExtras& extras);
   void validated(const Validation& validation);
   void end(const std::vector<std::string>& summary);
 
@@ -61,7 +64,8 @@ class RunLog {
   std::optional<Validation> validation_;
 };
 
-// Whether a person watches: standard output is a terminal. Open MPI gives its ranks pseudo-terminals, so under mpirun its own output counts.
+// Whether a person watches: standard output is a terminal. Open MPI gives its ranks
+// pseudo-terminals, so under mpirun its own output counts.
 bool output_is_terminal();
 
 }  // namespace eggroll

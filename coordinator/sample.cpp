@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+#include <fmt/ostream.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -6,9 +8,6 @@
 #include <cstdio>
 #include <numeric>
 #include <random>
-
-#include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include "common/check.hpp"
 #include "coordinator/command_line.hpp"
@@ -21,8 +20,10 @@ namespace {
 
 namespace po = boost::program_options;
 
-// A byte by the probabilities 2^(logit / (16 temperature)), of the likeliest bytes that hold top_p of the whole. Temperature 0: the likeliest.
-uint8_t choose(const std::array<int8_t, kVocabulary>& logits, double temperature, double top_p, double uniform) {
+// A byte by the probabilities 2^(logit / (16 temperature)), of the likeliest bytes that hold top_p
+// of the whole. Temperature 0: the likeliest.
+uint8_t choose(const std::array<int8_t, kVocabulary>& logits, double temperature, double top_p,
+               double uniform) {
   std::array<uint8_t, kVocabulary> order;
   std::iota(order.begin(), order.end(), uint8_t{0});
   std::ranges::stable_sort(order, [&](uint8_t a, uint8_t b) { return logits[a] > logits[b]; });
@@ -42,7 +43,8 @@ uint8_t choose(const std::array<int8_t, kVocabulary>& logits, double temperature
 
 void put(uint8_t byte, bool terminal) {
   const bool shows = byte >= 0x20 || byte == '\n' || byte == '\t';
-  std::fputc(terminal && (!shows || byte == 0x7f) ? '?' : byte, stdout);  // no control codes from a young model
+  std::fputc(terminal && (!shows || byte == 0x7f) ? '?' : byte,
+             stdout);  // no control codes from a young model
   if (terminal) std::fflush(stdout);
 }
 
@@ -53,20 +55,26 @@ int sample_command(const std::vector<std::string>& arguments) {
   uint64_t length, seed;
   double temperature, top_p;
   po::options_description options("eggroll sample: text from a trained language model");
-  options.add_options()
-      ("checkpoint", po::value(&checkpoint)->required()->value_name("PATH"), "checkpoint, or run folder (its newest complete one)")
-      ("prompt", po::value(&prompt)->default_value("\n", "a line break")->value_name("TEXT"), "text to go on from")
-      ("length", po::value(&length)->default_value(500)->value_name("N"), "bytes to write after the prompt")
-      ("temperature", po::value(&temperature)->default_value(0.7, "0.7")->value_name("T"), "0: always the likeliest byte")
-      ("top-p", po::value(&top_p)->default_value(1.0, "1")->value_name("P"), "choose among the likeliest bytes that hold this share")
-      ("seed", po::value(&seed)->default_value(1)->value_name("N"), "the same seed writes the same text");
+  options.add_options()("checkpoint", po::value(&checkpoint)->required()->value_name("PATH"),
+                        "checkpoint, or run folder (its newest complete one)")(
+      "prompt", po::value(&prompt)->default_value("\n", "a line break")->value_name("TEXT"),
+      "text to go on from")("length", po::value(&length)->default_value(500)->value_name("N"),
+                            "bytes to write after the prompt")(
+      "temperature", po::value(&temperature)->default_value(0.7, "0.7")->value_name("T"),
+      "0: always the likeliest byte")("top-p",
+                                      po::value(&top_p)->default_value(1.0, "1")->value_name("P"),
+                                      "choose among the likeliest bytes that hold this share")(
+      "seed", po::value(&seed)->default_value(1)->value_name("N"),
+      "the same seed writes the same text");
   const po::variables_map values = parse_command("sample", options, arguments);
   if (values.count("help")) {
     fmt::print("{}", fmt::streamed(options));
     return 0;
   }
-  if (!(temperature >= 0 && temperature <= 100)) throw ConfigError(fmt::format("temperature = {}: allowed are 0 to 100", temperature));
-  if (!(top_p > 0 && top_p <= 1)) throw ConfigError(fmt::format("top-p = {}: allowed are numbers above 0, up to 1", top_p));
+  if (!(temperature >= 0 && temperature <= 100))
+    throw ConfigError(fmt::format("temperature = {}: allowed are 0 to 100", temperature));
+  if (!(top_p > 0 && top_p <= 1))
+    throw ConfigError(fmt::format("top-p = {}: allowed are numbers above 0, up to 1", top_p));
   if (prompt.empty()) throw ConfigError("prompt: allowed is any text of at least one byte");
 
   const CheckpointReader reader = open_checkpoint(checkpoint);

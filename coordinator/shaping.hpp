@@ -18,8 +18,10 @@ struct ShapedPopulation {
 
 // difference[j] = fitness of member 2 j - fitness of member 2 j + 1.
 //   sign    d_j = sign(difference)
-//   levels  sign(difference) times 0, 1 or 2 by its size within the population: sizes below the value at rank floor(n / 3) of the sorted
-//           sizes count 0, sizes from the value at rank floor(79 n / 100) on count 2. Decided by value, so equal sizes are treated alike.
+//   levels  sign(difference) times 0, 1 or 2 by its size within the population: sizes below the
+//   value at rank floor(n / 3) of the sorted
+//           sizes count 0, sizes from the value at rank floor(79 n / 100) on count 2. Decided by
+//           value, so equal sizes are treated alike.
 ShapedPopulation shape(std::span<const int32_t> difference, FitnessRule rule);
 
 }  // namespace eggroll

@@ -1,10 +1,10 @@
 #include "coordinator/snapshots.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "common/check.hpp"
 #include "common/noise.hpp"
@@ -14,19 +14,22 @@ namespace {
 
 constexpr uint64_t kSliceBytes = 16 << 20;  // of states on the way to or from rank 0
 
-// Calls move(rank, first slot of that rank, slots) for the states of all members in slot order, a slice at a time.
+// Calls move(rank, first slot of that rank, slots) for the states of all members in slot order, a
+// slice at a time.
 template <typename Move>
 void for_each_state_slice(const RunConfig& config, int ranks, uint64_t slot_bytes, Move&& move) {
   const uint64_t per_pair = state_slots_per_pair(config.carry);
   const uint64_t slice = std::max<uint64_t>(1, kSliceBytes / slot_bytes);
   for (int r = 0; r < ranks; ++r) {
     const uint64_t slots = pairs_of_rank(config.pairs(), r, ranks).count * per_pair;
-    for (uint64_t first = 0; first < slots; first += slice) move(r, first, std::min(slice, slots - first));
+    for (uint64_t first = 0; first < slots; first += slice)
+      move(r, first, std::min(slice, slots - first));
   }
 }
 
 std::vector<int32_t> read_accumulators(Backend& backend, UpdateRule update) {
-  std::vector<int32_t> accumulators(update == UpdateRule::sigma_delta ? backend.layout().size() : 0);
+  std::vector<int32_t> accumulators(update == UpdateRule::sigma_delta ? backend.layout().size()
+                                                                      : 0);
   backend.read_accumulators(accumulators);
   return accumulators;
 }
@@ -45,44 +48,49 @@ std::string current_digest(Backend& backend, UpdateRule update) {
   return parameters_digest(read_parameters(backend), read_accumulators(backend, update));
 }
 
-void write_snapshot(const RunConfig& config, Collectives& group, Task& task, const RunPosition& position) {
+void write_snapshot(const RunConfig& config, Collectives& group, Task& task,
+                    const RunPosition& position) {
   Backend& backend = task.backend();
   std::optional<CheckpointWriter> writer;
   if (group.rank() == 0) {
     const std::vector<int8_t> parameters = read_parameters(backend);
     const std::vector<int32_t> accumulators = read_accumulators(backend, config.update);
-    const CheckpointHeader header{.generation = position.generation,
-                                  .seed = config.seed,
-                                  .data_position = position.data_position,
-                                  .data_digest = task.data_digest(),
-                                  .noise_law = kNoiseLaw,
-                                  .config = write_config(config),
-                                  .parameters_digest = parameters_digest(parameters, accumulators),
-                                  .state_slots = config.pairs() * state_slots_per_pair(config.carry)};
-    writer.emplace(checkpoint_path(config.run, position.generation), backend.layout(), config.shape(), header, parameters,
-                   accumulators);
+    const CheckpointHeader header{
+        .generation = position.generation,
+        .seed = config.seed,
+        .data_position = position.data_position,
+        .data_digest = task.data_digest(),
+        .noise_law = kNoiseLaw,
+        .config = write_config(config),
+        .parameters_digest = parameters_digest(parameters, accumulators),
+        .state_slots = config.pairs() * state_slots_per_pair(config.carry)};
+    writer.emplace(checkpoint_path(config.run, position.generation), backend.layout(),
+                   config.shape(), header, parameters, accumulators);
   }
   std::vector<size_t> counts(static_cast<size_t>(group.size()));
   std::vector<int8_t> mine, arrived;
-  for_each_state_slice(config, group.size(), state_bytes(config), [&](int r, uint64_t first, uint64_t slots) {
-    std::ranges::fill(counts, 0);
-    counts[static_cast<size_t>(r)] = slots * state_bytes(config);
-    mine.resize(counts[static_cast<size_t>(group.rank())]);
-    if (group.rank() == r) backend.read_states(first, mine);
-    arrived.resize(group.rank() == 0 ? slots * state_bytes(config) : 0);
-    group.gather(bytes_of(std::as_const(mine)), counts, bytes_of(arrived));
-    if (writer) writer->append_states(arrived);
-  });
+  for_each_state_slice(config, group.size(), state_bytes(config),
+                       [&](int r, uint64_t first, uint64_t slots) {
+                         std::ranges::fill(counts, 0);
+                         counts[static_cast<size_t>(r)] = slots * state_bytes(config);
+                         mine.resize(counts[static_cast<size_t>(group.rank())]);
+                         if (group.rank() == r) backend.read_states(first, mine);
+                         arrived.resize(group.rank() == 0 ? slots * state_bytes(config) : 0);
+                         group.gather(bytes_of(std::as_const(mine)), counts, bytes_of(arrived));
+                         if (writer) writer->append_states(arrived);
+                       });
   if (!writer) return;
   writer->finish();
   prune_checkpoints(config.run, config.keep_checkpoints);
 }
 
-RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& config, Collectives& group, Task& task) {
+RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& config,
+                          Collectives& group, Task& task) {
   Backend& backend = task.backend();
   RunPosition position;
   std::vector<int8_t> parameters(backend.layout().size());
-  std::vector<int32_t> accumulators(config.update == UpdateRule::sigma_delta ? parameters.size() : 0);
+  std::vector<int32_t> accumulators(config.update == UpdateRule::sigma_delta ? parameters.size()
+                                                                             : 0);
   if (reader) {
     position = {reader->header().generation, reader->header().data_position};
     parameters = reader->read_parameters(backend.layout());
@@ -97,25 +105,27 @@ RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& confi
   std::vector<size_t> counts(static_cast<size_t>(group.size()));
   std::vector<int8_t> mine, leaving;
   uint64_t next_slot = 0;
-  for_each_state_slice(config, group.size(), state_bytes(config), [&](int r, uint64_t first, uint64_t slots) {
-    std::ranges::fill(counts, 0);
-    counts[static_cast<size_t>(r)] = slots * state_bytes(config);
-    leaving.resize(reader ? slots * state_bytes(config) : 0);
-    if (reader) reader->read_states(next_slot, leaving, config.shape());
-    next_slot += slots;
-    mine.resize(counts[static_cast<size_t>(group.rank())]);
-    group.scatter(bytes_of(std::as_const(leaving)), counts, bytes_of(mine));
-    if (group.rank() == r) backend.write_states(first, mine);
-  });
+  for_each_state_slice(config, group.size(), state_bytes(config),
+                       [&](int r, uint64_t first, uint64_t slots) {
+                         std::ranges::fill(counts, 0);
+                         counts[static_cast<size_t>(r)] = slots * state_bytes(config);
+                         leaving.resize(reader ? slots * state_bytes(config) : 0);
+                         if (reader) reader->read_states(next_slot, leaving, config.shape());
+                         next_slot += slots;
+                         mine.resize(counts[static_cast<size_t>(group.rank())]);
+                         group.scatter(bytes_of(std::as_const(leaving)), counts, bytes_of(mine));
+                         if (group.rank() == r) backend.write_states(first, mine);
+                       });
   return position;
 }
 
-std::vector<int8_t> parameters_for(const CheckpointReader& reader, const std::filesystem::path& path,
-                                   const IntRnnShape& shape) {
+std::vector<int8_t> parameters_for(const CheckpointReader& reader,
+                                   const std::filesystem::path& path, const IntRnnShape& shape) {
   const RunConfig saved = parse_config_text(reader.header().config, path.string());
   if (saved.shape() != shape)
-    throw ConfigError(fmt::format("{} holds layers = {}, width = {}; this run has layers = {}, width = {}", path.string(),
-                                  saved.layers, saved.width, shape.layers, shape.width));
+    throw ConfigError(
+        fmt::format("{} holds layers = {}, width = {}; this run has layers = {}, width = {}",
+                    path.string(), saved.layers, saved.width, shape.layers, shape.width));
   return reader.read_parameters(int_rnn_layout(shape));
 }
 
@@ -127,9 +137,10 @@ std::vector<int8_t> start_parameters(const RunConfig& config) {
 CheckpointReader open_checkpoint(const std::filesystem::path& path) {
   try {
     if (std::filesystem::is_directory(path))
-      return CheckpointReader(newest_checkpoint(path, [](const std::filesystem::path& damaged, const std::string& why) {
-        fmt::print(stderr, "eggroll: passing over {}: {}\n", damaged.string(), why);
-      }));
+      return CheckpointReader(
+          newest_checkpoint(path, [](const std::filesystem::path& damaged, const std::string& why) {
+            fmt::print(stderr, "eggroll: passing over {}: {}\n", damaged.string(), why);
+          }));
     CheckpointReader reader(path);
     reader.verify();
     return reader;

@@ -1,5 +1,5 @@
-// What a run keeps and goes on from. Rank 0 alone touches files; states come to it and go from it in slices, so the file is the
-// same for any number of ranks and no rank holds the states of all.
+// What a run keeps and goes on from. Rank 0 alone touches files; states come to it and go from it
+// in slices, so the file is the same for any number of ranks and no rank holds the states of all.
 #pragma once
 
 #include <cstdint>
@@ -19,20 +19,27 @@ struct RunPosition {
   uint64_t data_position = 0;  // in each sequence's slice
 };
 
-// Collective. Writes run/checkpoint-<generation>.h5 and removes those beyond config.keep_checkpoints.
-void write_snapshot(const RunConfig& config, Collectives& group, Task& task, const RunPosition& position);
+// Collective. Writes run/checkpoint-<generation>.h5 and removes those beyond
+// config.keep_checkpoints.
+void write_snapshot(const RunConfig& config, Collectives& group, Task& task,
+                    const RunPosition& position);
 
 // Collective. Fills the backends from an open checkpoint (rank 0) and returns where it stands.
-RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& config, Collectives& group, Task& task);
+RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& config,
+                          Collectives& group, Task& task);
 
-// What a new run starts from: the parameters of --init, or those the seed gives; everything else starts at zero.
+// What a new run starts from: the parameters of --init, or those the seed gives; everything else
+// starts at zero.
 std::vector<int8_t> start_parameters(const RunConfig& config);
 
-// The checkpoint of a file, or the newest complete one of a folder (says on stderr which it passed over); verified. Throws ConfigError.
+// The checkpoint of a file, or the newest complete one of a folder (says on stderr which it passed
+// over); verified. Throws ConfigError.
 CheckpointReader open_checkpoint(const std::filesystem::path& path);
 
-// Parameters for this shape out of a checkpoint. Throws ConfigError where the file's layout is another.
-std::vector<int8_t> parameters_for(const CheckpointReader& reader, const std::filesystem::path& path, const IntRnnShape& shape);
+// Parameters for this shape out of a checkpoint. Throws ConfigError where the file's layout is
+// another.
+std::vector<int8_t> parameters_for(const CheckpointReader& reader,
+                                   const std::filesystem::path& path, const IntRnnShape& shape);
 
 std::string current_digest(Backend& backend, UpdateRule update);
 

@@ -26,12 +26,15 @@ int64_t noise_deviation(uint64_t sum_squares, uint64_t terms) {
   return static_cast<int64_t>(root);
 }
 
-int64_t step_threshold(const RunConfig& config, uint64_t generation, uint64_t sum_squares, uint64_t terms) {
+int64_t step_threshold(const RunConfig& config, uint64_t generation, uint64_t sum_squares,
+                       uint64_t terms) {
   const double alpha = alpha_at(config, generation);
   const int64_t deviation = noise_deviation(sum_squares, terms);
-  if (config.update == UpdateRule::threshold) return (normal_quantile_16(alpha) * deviation + 15) / 16;
+  if (config.update == UpdateRule::threshold)
+    return (normal_quantile_16(alpha) * deviation + 15) / 16;
   return static_cast<int64_t>(
-      std::clamp(config.threshold_factor / std::sqrt(alpha) * static_cast<double>(deviation), 1.0, kLargestThreshold));
+      std::clamp(config.threshold_factor / std::sqrt(alpha) * static_cast<double>(deviation), 1.0,
+                 kLargestThreshold));
 }
 
 }  // namespace eggroll

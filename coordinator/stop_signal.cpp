@@ -16,9 +16,10 @@ void on_stop(int signal) {
   std::signal(signal, SIG_DFL);
 }
 
-// Open MPI's mpirun ends a job (Ctrl-C, SIGTERM) by sending its ranks SIGCONT, then SIGTERM, then SIGKILL, with
-// odls_base_sigkill_timeout (1 s by default) between them. The first of the three gives the most time. A SIGCONT from anybody else
-// continues a process that was stopped, and means no more than that.
+// Open MPI's mpirun ends a job (Ctrl-C, SIGTERM) by sending its ranks SIGCONT, then SIGTERM, then
+// SIGKILL, with odls_base_sigkill_timeout (1 s by default) between them. The first of the three
+// gives the most time. A SIGCONT from anybody else continues a process that was stopped, and means
+// no more than that.
 void on_continue(int, siginfo_t* info, void*) {
   if (info->si_code == SI_USER && info->si_pid == getppid()) stop_flag = 1;
 }

@@ -1,5 +1,6 @@
-// `eggroll train`: config -> rooms -> generations -> summary. Everything that can be wrong with options, files and data is found on any
-// rank before anything is computed, and ends all ranks alike.
+// `eggroll train`: config -> rooms -> generations -> summary. Everything that can be wrong with
+// options, files and data is found on any rank before anything is computed, and ends all ranks
+// alike.
 #pragma once
 
 #include <string>
@@ -9,7 +10,8 @@
 
 namespace eggroll {
 
-// Collective; returns the exit code. A ConfigError is the same on every rank; any other exception is this rank's alone.
+// Collective; returns the exit code. A ConfigError is the same on every rank; any other exception
+// is this rank's alone.
 int train(const std::vector<std::string>& arguments, Collectives& group);
 
 }  // namespace eggroll

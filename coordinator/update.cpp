@@ -20,12 +20,14 @@ bool fits_32_bits(const ShapedSummary& summary, int noise_rank) {
 }
 
 StepRule step_rule(const ShapedSummary& summary) {
-  return {.matrix_threshold = summary.matrix_threshold, .vector_threshold = summary.vector_threshold};
+  return {.matrix_threshold = summary.matrix_threshold,
+          .vector_threshold = summary.vector_threshold};
 }
 
-// The usual case: one bucket is reduced while the next is made, and stepped while the next is reduced.
-UpdateReport apply_narrow(Backend& backend, Collectives& group, uint32_t noise_epoch, const ShapedSummary& summary,
-                          std::span<const int8_t> d) {
+// The usual case: one bucket is reduced while the next is made, and stepped while the next is
+// reduced.
+UpdateReport apply_narrow(Backend& backend, Collectives& group, uint32_t noise_epoch,
+                          const ShapedSummary& summary, std::span<const int8_t> d) {
   UpdateReport report;
   Stopwatch watch;
   std::vector<Pending> pending(backend.buckets().size());
@@ -36,7 +38,8 @@ UpdateReport apply_narrow(Backend& backend, Collectives& group, uint32_t noise_e
   backend.reconstruct(noise_epoch, d, /*wide=*/false,
                       {.bucket_ready =
                            [&](size_t bucket) {
-                             pending[bucket] = group.start_all_reduce_sum(backend.partial_update(bucket));
+                             pending[bucket] =
+                                 group.start_all_reduce_sum(backend.partial_update(bucket));
                              started = bucket + 1;
                            },
                        .poll = poll});
@@ -50,28 +53,33 @@ UpdateReport apply_narrow(Backend& backend, Collectives& group, uint32_t noise_e
   return report;
 }
 
-// Huge populations: partial sums in 64 bits. They still travel as 32 bits where the largest elements, summed over ranks, prove that
-// the total fits.
-UpdateReport apply_wide(Backend& backend, Collectives& group, uint32_t noise_epoch, const ShapedSummary& summary,
-                        std::span<const int8_t> d) {
+// Huge populations: partial sums in 64 bits. They still travel as 32 bits where the largest
+// elements, summed over ranks, prove that the total fits.
+UpdateReport apply_wide(Backend& backend, Collectives& group, uint32_t noise_epoch,
+                        const ShapedSummary& summary, std::span<const int8_t> d) {
   UpdateReport report;
   Stopwatch watch;
   const size_t buckets = backend.buckets().size();
-  backend.reconstruct(noise_epoch, d, /*wide=*/true, {.bucket_ready = [](size_t) {}, .poll = [] {}});
+  backend.reconstruct(noise_epoch, d, /*wide=*/true,
+                      {.bucket_ready = [](size_t) {}, .poll = [] {}});
   report.reconstruct_s = watch.lap_s();
   std::vector<int64_t> largest(buckets, 0);
   for (size_t bucket = 0; bucket < buckets; ++bucket)
-    for (const int64_t z : backend.wide_partial_update(bucket)) largest[bucket] = std::max(largest[bucket], z < 0 ? -z : z);
+    for (const int64_t z : backend.wide_partial_update(bucket))
+      largest[bucket] = std::max(largest[bucket], z < 0 ? -z : z);
   Collectives::wait(*group.start_all_reduce_sum(std::span(largest)));
   std::vector<Pending> pending(buckets);
-  const auto is_wide = [&](size_t bucket) { return largest[bucket] > std::numeric_limits<int32_t>::max(); };
+  const auto is_wide = [&](size_t bucket) {
+    return largest[bucket] > std::numeric_limits<int32_t>::max();
+  };
   for (size_t bucket = 0; bucket < buckets; ++bucket) {
     if (is_wide(bucket)) {
       pending[bucket] = group.start_all_reduce_sum(backend.wide_partial_update(bucket));
       report.sums_travel_wide = true;
       continue;
     }
-    std::ranges::transform(backend.wide_partial_update(bucket), backend.partial_update(bucket).begin(),
+    std::ranges::transform(backend.wide_partial_update(bucket),
+                           backend.partial_update(bucket).begin(),
                            [](int64_t z) { return static_cast<int32_t>(z); });
     pending[bucket] = group.start_all_reduce_sum(backend.partial_update(bucket));
   }
@@ -86,8 +94,8 @@ UpdateReport apply_wide(Backend& backend, Collectives& group, uint32_t noise_epo
 
 }  // namespace
 
-UpdateReport apply_update(Backend& backend, Collectives& group, uint32_t noise_epoch, int noise_rank,
-                          const ShapedSummary& summary, std::span<const int8_t> d) {
+UpdateReport apply_update(Backend& backend, Collectives& group, uint32_t noise_epoch,
+                          int noise_rank, const ShapedSummary& summary, std::span<const int8_t> d) {
   return fits_32_bits(summary, noise_rank) ? apply_narrow(backend, group, noise_epoch, summary, d)
                                            : apply_wide(backend, group, noise_epoch, summary, d);
 }

@@ -1,5 +1,6 @@
-// Utility differences -> parameters: partial sums of this rank's pairs, exact integer all-reduce bucket by bucket, overlapped
-// with the reconstruction of the next bucket, and one step that is the same on every rank.
+// Utility differences -> parameters: partial sums of this rank's pairs, exact integer all-reduce
+// bucket by bucket, overlapped with the reconstruction of the next bucket, and one step that is the
+// same on every rank.
 #pragma once
 
 #include <cstdint>
@@ -12,15 +13,15 @@
 namespace eggroll {
 
 struct UpdateReport {
-  uint64_t changed = 0;       // parameters that moved
-  double reconstruct_s = 0;   // own pairs' share of Z
-  double all_reduce_s = 0;    // what of the all-reduce the reconstruction did not hide
+  uint64_t changed = 0;      // parameters that moved
+  double reconstruct_s = 0;  // own pairs' share of Z
+  double all_reduce_s = 0;   // what of the all-reduce the reconstruction did not hide
   double step_s = 0;
   bool sums_travel_wide = false;  // some bucket needed 64 bits on the wire
 };
 
 // d: utility differences of the pairs this rank's backend is assigned.
-UpdateReport apply_update(Backend& backend, Collectives& group, uint32_t noise_epoch, int noise_rank,
-                          const ShapedSummary& summary, std::span<const int8_t> d);
+UpdateReport apply_update(Backend& backend, Collectives& group, uint32_t noise_epoch,
+                          int noise_rank, const ShapedSummary& summary, std::span<const int8_t> d);
 
 }  // namespace eggroll

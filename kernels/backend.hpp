@@ -1,8 +1,10 @@
-// Backend: all arithmetic of a run on one device, as a list. It owns the parameters, the accumulators of the update rule and the
-// carried states of the members it is assigned; a CPU and a CUDA twin give the same bits. Calls are coarse (all pairs of a rank,
-// all streams of a validation), so nothing of size members x parameters ever exists and a virtual call costs nothing.
-// The model, the perturbation and the update are those of EGG (arXiv 2511.16652, appendices G and H); docs/model.md has them
-// as integers. No files, no messages, no decisions in here.
+// Backend: all arithmetic of a run on one device, as a list. It owns the parameters, the
+// accumulators of the update rule and the carried states of the members it is assigned; a CPU and a
+// CUDA twin give the same bits. Calls are coarse (all pairs of a rank, all streams of a
+// validation), so nothing of size members x parameters ever exists and a virtual call costs
+// nothing. The model, the perturbation and the update are those of EGG (arXiv 2511.16652,
+// appendices G and H); docs/model.md has them as integers. No files, no messages, no decisions in
+// here.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +31,9 @@ struct BackendSettings {
   int threads = 1;
 };
 
-// Which bytes a member reads in a generation. Sequence q = member / group_size owns text[q * slice, (q + 1) * slice) and reads
-// tokens + 1 bytes of it from `position` on, wrapping to the start of its own slice.
+// Which bytes a member reads in a generation. Sequence q = member / group_size owns text[q * slice,
+// (q + 1) * slice) and reads tokens + 1 bytes of it from `position` on, wrapping to the start of
+// its own slice.
 struct Segments {
   std::span<const uint8_t> text;
   uint64_t slice_bytes = 0;
@@ -40,7 +43,8 @@ struct Segments {
 };
 
 struct Evaluation {
-  uint64_t generation = 0;  // its parity says which member of a pair hands on its state (Carry::pair)
+  uint64_t generation =
+      0;  // its parity says which member of a pair hands on its state (Carry::pair)
   uint32_t noise_epoch = 0;
   Segments segments;
 };
@@ -57,7 +61,8 @@ struct ReconstructionProgress {
   std::function<void()> poll;                       // now and then, so that messages move
 };
 
-// An element moves where its evidence reaches the threshold of its kind. Matrices sum noise_rank terms a pair.
+// An element moves where its evidence reaches the threshold of its kind. Matrices sum noise_rank
+// terms a pair.
 struct StepRule {
   int64_t matrix_threshold = 1;
   int64_t vector_threshold = 1;
@@ -65,8 +70,8 @@ struct StepRule {
 
 // Scores of text under the unperturbed model.
 struct StreamScores {
-  int64_t score_sum = 0;   // integer scores, 1/16 bit, <= 0
-  int64_t loss_2e24 = 0;   // exact loss from the same integer logits, 2^-24 bit
+  int64_t score_sum = 0;  // integer scores, 1/16 bit, <= 0
+  int64_t loss_2e24 = 0;  // exact loss from the same integer logits, 2^-24 bit
   uint64_t tokens = 0;
 };
 
@@ -77,7 +82,8 @@ class Backend {
   virtual std::string description() const = 0;  // "cpu avx512, 2 threads"
   virtual const ParameterLayout& layout() const = 0;
 
-  // Parameters in layout order, int8; accumulators (evidence below the threshold) int32, same order.
+  // Parameters in layout order, int8; accumulators (evidence below the threshold) int32, same
+  // order.
   virtual void write_parameters(std::span<const int8_t> values) = 0;
   virtual void read_parameters(std::span<int8_t> values) = 0;
   virtual void write_accumulators(std::span<const int32_t> values) = 0;
@@ -86,18 +92,19 @@ class Backend {
   // Takes over these pairs of the population; their carried states become zero.
   virtual void assign_pairs(PairRange pairs) = 0;
 
-  // Carried states: one slot of layers * width int8 for each member (own), pair (pair) or none (reset), in member order from
-  // this backend's first pair on.
+  // Carried states: one slot of layers * width int8 for each member (own), pair (pair) or none
+  // (reset), in member order from this backend's first pair on.
   virtual uint64_t state_slots() const = 0;
   virtual void write_states(uint64_t first_slot, std::span<const int8_t> values) = 0;
   virtual void read_states(uint64_t first_slot, std::span<int8_t> values) = 0;
 
-  // Runs every assigned member over its segment: score[2 j + k] is the sum of the scores of member k of the j-th assigned pair,
-  // in 1/16 bit. Carried states move on.
+  // Runs every assigned member over its segment: score[2 j + k] is the sum of the scores of member
+  // k of the j-th assigned pair, in 1/16 bit. Carried states move on.
   virtual void evaluate(const Evaluation& evaluation, std::span<int32_t> score) = 0;
 
-  // Z = sum over the assigned pairs of d_j A_j B_j^T (vectors: d_j z_j), exact, with the noise made again; d in -2..2. Only pairs
-  // with d != 0 cost anything. With `wide` the sums are kept in 64 bits. Results stay with the backend until the next call.
+  // Z = sum over the assigned pairs of d_j A_j B_j^T (vectors: d_j z_j), exact, with the noise made
+  // again; d in -2..2. Only pairs with d != 0 cost anything. With `wide` the sums are kept in 64
+  // bits. Results stay with the backend until the next call.
   virtual const std::vector<UpdateBucket>& buckets() const = 0;
   virtual void reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, bool wide,
                            const ReconstructionProgress& progress) = 0;
@@ -110,16 +117,17 @@ class Backend {
   // clipped to +-127. `wide` says which of the two sums holds Z.
   virtual uint64_t step(size_t bucket, const StepRule& rule, bool wide) = 0;
 
-  // Unperturbed model. Stream i of `streams` reads text[i * n, (i + 1) * n), n = text.size() / streams, from a zero state and
-  // predicts n - 1 bytes. Scores the streams first ... first + count - 1.
-  virtual StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first,
-                                     uint64_t count) = 0;
+  // Unperturbed model. Stream i of `streams` reads text[i * n, (i + 1) * n), n = text.size() /
+  // streams, from a zero state and predicts n - 1 bytes. Scores the streams first ... first + count
+  // - 1.
+  virtual StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams,
+                                     uint64_t first, uint64_t count) = 0;
   // One step of one sequence; state holds layers * width int8, logits 256.
   virtual void next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) = 0;
 };
 
-// device: "cpu". The instruction set is the widest this machine has, or the one EGGROLL_ISA names (scalar, avx2, avx512).
-// Throws ConfigError for a device or instruction set that is not here.
+// device: "cpu". The instruction set is the widest this machine has, or the one EGGROLL_ISA names
+// (scalar, avx2, avx512). Throws ConfigError for a device or instruction set that is not here.
 std::unique_ptr<Backend> make_backend(const std::string& device, const BackendSettings& settings);
 
 }  // namespace eggroll

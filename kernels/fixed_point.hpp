@@ -1,5 +1,6 @@
-// Scalar integer arithmetic of the model that every twin shares: clipping, rounding of perturbations, and the integer
-// score of a byte. Tables are literals, so the numbers depend on no maths library. Source: docs/model.md.
+// Scalar integer arithmetic of the model that every twin shares: clipping, rounding of
+// perturbations, and the integer score of a byte. Tables are literals, so the numbers depend on no
+// maths library. Source: docs/model.md.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ inline constexpr int kFractionBits = 4;  // 16 = 1.0
 
 EGGROLL_HD constexpr int32_t clip8(int32_t v) { return v > 127 ? 127 : v < -127 ? -127 : v; }
 
-// v / 2^shift, shift >= 1: to nearest with ties away from zero (so round(-v) = -round(v)), or floor.
+// v / 2^shift, shift >= 1: to nearest with ties away from zero (so round(-v) = -round(v)), or
+// floor.
 template <typename T>
 EGGROLL_HD constexpr T round_shift(T v, int shift, Rounding rounding) {
   if (rounding == Rounding::floor) return v >> shift;
@@ -27,11 +29,14 @@ EGGROLL_HD constexpr int log2_sqrt(uint32_t n) {
   return e;
 }
 
-// floor(2^19 * 2^(f/16)): EXP2[v] = floor(16 * 2^(v/16)) = kExp2Mantissa[v mod 16] >> (15 - v / 16) for v in 0..255.
-inline constexpr uint32_t kExp2Mantissa[16] = {
-    524288, 547500, 571740, 597053, 623487, 651091, 679917, 710019,
-    741455, 774282, 808562, 844360, 881743, 920781, 961548, 1004119};
-EGGROLL_HD constexpr uint32_t exp2_fixed(uint32_t v) { return kExp2Mantissa[v & 15] >> (15 - (v >> 4)); }
+// floor(2^19 * 2^(f/16)): EXP2[v] = floor(16 * 2^(v/16)) = kExp2Mantissa[v mod 16] >> (15 - v / 16)
+// for v in 0..255.
+inline constexpr uint32_t kExp2Mantissa[16] = {524288, 547500, 571740, 597053, 623487, 651091,
+                                               679917, 710019, 741455, 774282, 808562, 844360,
+                                               881743, 920781, 961548, 1004119};
+EGGROLL_HD constexpr uint32_t exp2_fixed(uint32_t v) {
+  return kExp2Mantissa[v & 15] >> (15 - (v >> 4));
+}
 
 // ceil(2^(31 + f/16)), f = 1..15: where the fraction of a base-2 logarithm passes f/16.
 inline constexpr uint32_t kLog2Edge[15] = {
@@ -60,7 +65,8 @@ EGGROLL_HD constexpr bool step_by_sign(int64_t z, int64_t threshold, int8_t& par
 }
 
 // The same by the sigma_delta rule. |accumulator| is below the threshold afterwards.
-EGGROLL_HD constexpr bool step_by_evidence(int64_t z, int64_t threshold, int32_t& accumulator, int8_t& parameter) {
+EGGROLL_HD constexpr bool step_by_evidence(int64_t z, int64_t threshold, int32_t& accumulator,
+                                           int8_t& parameter) {
   const int64_t evidence = accumulator + z;
   const int64_t steps = evidence / threshold;  // towards zero
   accumulator = static_cast<int32_t>(evidence - steps * threshold);

@@ -1,5 +1,5 @@
-// Task: turns a member's number into a fitness. Higher is better. A task owns its data and the Backend that computes on it; it
-// sees the pairs of its own rank only and sends no messages.
+// Task: turns a member's number into a fitness. Higher is better. A task owns its data and the
+// Backend that computes on it; it sees the pairs of its own rank only and sends no messages.
 #pragma once
 
 #include <cstdint>
@@ -20,21 +20,24 @@ class Task {
   virtual ~Task() = default;
 
   virtual Backend& backend() = 0;
-  virtual std::string data_digest() const = 0;  // of all it reads, 16 hex digits: the same on all ranks and after a resume
+  virtual std::string data_digest()
+      const = 0;  // of all it reads, 16 hex digits: the same on all ranks and after a resume
 
   // Fitness of the members of the assigned pairs, two a pair.
   virtual void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness) = 0;
   // Where in its data every member stands after this generation, from where it stood before.
   virtual uint64_t advance(uint64_t data_position) const = 0;
 
-  // This rank's share of scoring the unperturbed model on held-out data; shares add up over ranks. No tokens: nothing is held out.
+  // This rank's share of scoring the unperturbed model on held-out data; shares add up over ranks.
+  // No tokens: nothing is held out.
   virtual StreamScores validate(int rank, int ranks) = 0;
 
   // What a person reads the final loss beside, one line a figure; slow, asked for once by one rank.
   virtual std::vector<std::string> reference_lines() const = 0;
 };
 
-// The task a configuration names, ready to be assigned pairs. Throws ConfigError when data and configuration do not fit.
+// The task a configuration names, ready to be assigned pairs. Throws ConfigError when data and
+// configuration do not fit.
 std::unique_ptr<Task> make_task(const RunConfig& config, int threads);
 
 }  // namespace eggroll

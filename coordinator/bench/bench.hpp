@@ -1,5 +1,5 @@
-// `eggroll bench`: what the kernels do on this machine, each figure with its definition, its spread and the bound it is held
-// against, measured in the same process. Nothing here is asserted.
+// `eggroll bench`: what the kernels do on this machine, each figure with its definition, its spread
+// and the bound it is held against, measured in the same process. Nothing here is asserted.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ class Report {
  public:
   Report(std::string command, bool json);
   void note(const std::string& line);
-  void row(const std::string& name, const std::string& unit, const Rate& rate, double scale, const std::string& against, double ratio);
+  void row(const std::string& name, const std::string& unit, const Rate& rate, double scale,
+           const std::string& against, double ratio);
   void finish() const;
 
  private:

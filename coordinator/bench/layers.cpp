@@ -1,8 +1,9 @@
-// `eggroll bench kernels` and `eggroll bench noise`: single kernels of the chosen instruction set on one thread.
+// `eggroll bench kernels` and `eggroll bench noise`: single kernels of the chosen instruction set
+// on one thread.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
-
-#include <fmt/format.h>
 
 #include "common/partition.hpp"
 #include "coordinator/bench/bench.hpp"
@@ -17,14 +18,25 @@ using cpu::Isa;
 
 constexpr int kRows = 2 * static_cast<int>(kTilePairs);
 
-// One layer with everything it reads; several stand side by side so that weights come from where a model's would.
+// One layer with everything it reads; several stand side by side so that weights come from where a
+// model's would.
 struct Layer {
   Layer(const Isa& isa, size_t out, size_t in, uint32_t tensor)
-      : isa(isa), tensor(tensor), weights(out * in), panels(out * in), compensation(out), x(kRows * in), y(kRows * out),
-        a(kTilePairs * out), b(kTilePairs * in), b_sum(kTilePairs), projection(kRows) {
+      : isa(isa),
+        tensor(tensor),
+        weights(out * in),
+        panels(out * in),
+        compensation(out),
+        x(kRows * in),
+        y(kRows * out),
+        a(kTilePairs * out),
+        b(kTilePairs * in),
+        b_sum(kTilePairs),
+        projection(kRows) {
     isa.noise({1, 0, tensor, 0}, 0, out * in, weights.data());
     isa.pack(weights.data(), out, in, panels.data(), compensation.data());
-    for (int row = 0; row < kRows; ++row) isa.noise({2, 0, tensor, static_cast<uint32_t>(row)}, 0, in, x.data() + row * in);
+    for (int row = 0; row < kRows; ++row)
+      isa.noise({2, 0, tensor, static_cast<uint32_t>(row)}, 0, in, x.data() + row * in);
     for (auto& v : x.span()) v = static_cast<int8_t>(static_cast<uint8_t>(v) ^ 0x80);
     call = {.x = reinterpret_cast<const uint8_t*>(x.data()),
             .rows = kRows,
@@ -43,7 +55,8 @@ struct Layer {
       const NoiseAddress at{3, 0, tensor, pair};
       int8_t* row = b.data() + pair * call.w.in;
       isa.noise(at, 0, call.w.in, row);
-      isa.noise_panel(at, static_cast<uint32_t>(call.w.in), call.w.out, a.data() + pair * call.w.out);
+      isa.noise_panel(at, static_cast<uint32_t>(call.w.in), call.w.out,
+                      a.data() + pair * call.w.out);
       int32_t sum = 0;
       for (size_t i = 0; i < call.w.in; ++i) sum += row[i];
       b_sum.data()[pair] = sum;
@@ -74,30 +87,52 @@ struct Layer {
 
 void bench_kernels(const Settings& settings, Report& report) {
   const Isa& isa = cpu::choose_isa();
-  report.note(fmt::format("perturbed linear layer y = clip8(x W^T + s (x B) A^T), int8, noise rank 1, {} rows, instruction set {}, one thread", kRows, isa.name));
-  report.note("ceiling: independent product instructions on registers alone, in the same process and in turn with the rest");
-  constexpr struct { size_t out, in; } kShapes[] = {{64, 64}, {256, 64}, {256, 256}, {1024, 256}, {256, 1024}, {1024, 1024}};
+  report.note(
+      fmt::format("perturbed linear layer y = clip8(x W^T + s (x B) A^T), int8, noise rank 1, {} "
+                  "rows, instruction set {}, one thread",
+                  kRows, isa.name));
+  report.note(
+      "ceiling: independent product instructions on registers alone, in the same process and in "
+      "turn with the rest");
+  constexpr struct {
+    size_t out, in;
+  } kShapes[] = {{64, 64}, {256, 64}, {256, 256}, {1024, 256}, {256, 1024}, {1024, 1024}};
   constexpr int kLayers = 8;
   for (const auto [out, in] : kShapes) {
     std::vector<std::unique_ptr<Layer>> layers;
-    for (uint32_t l = 0; l < kLayers; ++l) layers.push_back(std::make_unique<Layer>(isa, out, in, l));
+    for (uint32_t l = 0; l < kLayers; ++l)
+      layers.push_back(std::make_unique<Layer>(isa, out, in, l));
     const double operations = layers[0]->operations() * kLayers;
     constexpr uint64_t kIterations = 1000;
-    const auto each = [&](auto&& f) { for (auto& layer : layers) f(*layer); };
-    const auto rates = measure({{"ceiling", isa.product_loop(kIterations), [&] { isa.product_loop(kIterations); }},
-                                {"pure", operations, [&] { each([](Layer& l) { l.pure(); }); }},
-                                {"perturbed", operations, [&] { each([](Layer& l) { l.perturbed(); }); }},
-                                {"remade", operations, [&] { each([](Layer& l) { l.make_noise(); l.perturbed(); }); }}},
-                               settings.repetitions, settings.slice_s);
+    const auto each = [&](auto&& f) {
+      for (auto& layer : layers) f(*layer);
+    };
+    const auto rates =
+        measure({{"ceiling", isa.product_loop(kIterations), [&] { isa.product_loop(kIterations); }},
+                 {"pure", operations, [&] { each([](Layer& l) { l.pure(); }); }},
+                 {"perturbed", operations, [&] { each([](Layer& l) { l.perturbed(); }); }},
+                 {"remade", operations,
+                  [&] {
+                    each([](Layer& l) {
+                      l.make_noise();
+                      l.perturbed();
+                    });
+                  }}},
+                settings.repetitions, settings.slice_s);
     const std::string shape = fmt::format("{}x{}", out, in);
-    report.row("layer " + shape + " pure", "GOP/s", rates[1], 1e-9, "of ceiling", rates[1].median / rates[0].median);
-    report.row("layer " + shape + " perturbed, noise kept", "GOP/s", rates[2], 1e-9, "of pure", rates[2].median / rates[1].median);
-    report.row("layer " + shape + " perturbed, noise remade", "GOP/s", rates[3], 1e-9, "of pure", rates[3].median / rates[1].median);
+    report.row("layer " + shape + " pure", "GOP/s", rates[1], 1e-9, "of ceiling",
+               rates[1].median / rates[0].median);
+    report.row("layer " + shape + " perturbed, noise kept", "GOP/s", rates[2], 1e-9, "of pure",
+               rates[2].median / rates[1].median);
+    report.row("layer " + shape + " perturbed, noise remade", "GOP/s", rates[3], 1e-9, "of pure",
+               rates[3].median / rates[1].median);
   }
 }
 
 void bench_noise(const Settings& settings, Report& report) {
-  report.note("int8 normals of the run's noise law into a 16 KiB buffer, one thread; ratio to the portable table");
+  report.note(
+      "int8 normals of the run's noise law into a 16 KiB buffer, one thread; ratio to the portable "
+      "table");
   constexpr size_t kValues = 16384;
   Buffer<int8_t> out(kValues);
   uint32_t pair = 0;
@@ -105,10 +140,12 @@ void bench_noise(const Settings& settings, Report& report) {
     return [&, fill = isa.noise] { fill({1, 2, 3, pair++}, 0, kValues, out.data()); };
   };
   const Isa& isa = cpu::choose_isa();
-  const auto rates = measure({{"scalar", kValues, make(cpu::isa_scalar())}, {isa.name, kValues, make(isa)}},
-                             settings.repetitions, settings.slice_s);
+  const auto rates =
+      measure({{"scalar", kValues, make(cpu::isa_scalar())}, {isa.name, kValues, make(isa)}},
+              settings.repetitions, settings.slice_s);
   report.row("noise scalar", "Gvalues/s", rates[0], 1e-9, "of scalar", 1.0);
-  report.row(fmt::format("noise {}", isa.name), "Gvalues/s", rates[1], 1e-9, "of scalar", rates[1].median / rates[0].median);
+  report.row(fmt::format("noise {}", isa.name), "Gvalues/s", rates[1], 1e-9, "of scalar",
+             rates[1].median / rates[0].median);
 }
 
 }  // namespace eggroll::bench

@@ -28,7 +28,8 @@ std::vector<Rate> measure(const std::vector<Case>& cases, int repetitions, doubl
       calls[c] *= 2;
       seconds = run(cases[c], calls[c]);
     }
-    calls[c] = std::max<uint64_t>(1, static_cast<uint64_t>(static_cast<double>(calls[c]) * slice_s / seconds));
+    calls[c] = std::max<uint64_t>(
+        1, static_cast<uint64_t>(static_cast<double>(calls[c]) * slice_s / seconds));
   }
   std::vector<std::vector<double>> rates(cases.size());
   for (int repetition = 0; repetition < repetitions; ++repetition)

@@ -1,5 +1,6 @@
-// Timing that can be believed on a shared machine: cases take turns, so that a disturbance meets all of them, and each figure is a
-// median with its spread. Ratios of medians of one process are what documents quote.
+// Timing that can be believed on a shared machine: cases take turns, so that a disturbance meets
+// all of them, and each figure is a median with its spread. Ratios of medians of one process are
+// what documents quote.
 #pragma once
 
 #include <functional>
@@ -10,7 +11,7 @@ namespace eggroll::bench {
 
 struct Case {
   std::string name;
-  double work = 1;              // units done by one call
+  double work = 1;  // units done by one call
   std::function<void()> call;
 };
 
@@ -19,7 +20,8 @@ struct Rate {
   double spread = 0;  // (90th - 10th percentile) / median
 };
 
-// Runs each case `repetitions` times in turn, at least slice_s a time; one warm-up round comes first.
+// Runs each case `repetitions` times in turn, at least slice_s a time; one warm-up round comes
+// first.
 std::vector<Rate> measure(const std::vector<Case>& cases, int repetitions, double slice_s);
 
 }  // namespace eggroll::bench

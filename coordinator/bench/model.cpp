@@ -1,9 +1,9 @@
-// `eggroll bench model` and `eggroll bench update`: whole generations of the language model through the Backend, as a run does
-// them.
+// `eggroll bench model` and `eggroll bench update`: whole generations of the language model through
+// the Backend, as a run does them.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
-
-#include <fmt/format.h>
 
 #include "common/noise.hpp"
 #include "common/stopwatch.hpp"
@@ -35,30 +35,39 @@ class Bench {
     backend_->write_parameters(int_rnn_initial_parameters(s.shape, 1));
     backend_->assign_pairs({0, s.population / 2});
     for (size_t i = 0; i < text_.size(); ++i)
-      text_[i] = static_cast<uint8_t>('a' + (noise_element({7, 0, 0, 0}, static_cast<uint32_t>(i)) & 15));
+      text_[i] =
+          static_cast<uint8_t>('a' + (noise_element({7, 0, 0, 0}, static_cast<uint32_t>(i)) & 15));
   }
 
   double evaluate() {
     Stopwatch watch;
     backend_->evaluate({.generation = generation_,
                         .noise_epoch = static_cast<uint32_t>(generation_),
-                        .segments = {.text = text_, .slice_bytes = settings_.tokens + 1, .position = 0, .group_size = 2,
+                        .segments = {.text = text_,
+                                     .slice_bytes = settings_.tokens + 1,
+                                     .position = 0,
+                                     .group_size = 2,
                                      .tokens = settings_.tokens}},
                        score_);
     return watch.elapsed_s();
   }
 
   // The update of the last evaluation: reconstruction, and the step.
-  struct Update { double reconstruct_s, step_s; };
+  struct Update {
+    double reconstruct_s, step_s;
+  };
   Update update() {
     std::vector<int32_t> difference(score_.size() / 2);
-    for (size_t j = 0; j < difference.size(); ++j) difference[j] = score_[2 * j] - score_[2 * j + 1];
+    for (size_t j = 0; j < difference.size(); ++j)
+      difference[j] = score_[2 * j] - score_[2 * j + 1];
     const ShapedPopulation shaped = shape(difference, FitnessRule::levels);
     Stopwatch watch;
-    backend_->reconstruct(static_cast<uint32_t>(generation_++), shaped.d, false, {[](size_t) {}, [] {}});
+    backend_->reconstruct(static_cast<uint32_t>(generation_++), shaped.d, false,
+                          {[](size_t) {}, [] {}});
     const double reconstruct_s = watch.lap_s();
     const int64_t threshold = 2 * noise_deviation(shaped.sum_squares, 1);
-    for (size_t b = 0; b < backend_->buckets().size(); ++b) backend_->step(b, {threshold, threshold}, false);
+    for (size_t b = 0; b < backend_->buckets().size(); ++b)
+      backend_->step(b, {threshold, threshold}, false);
     return {reconstruct_s, watch.elapsed_s()};
   }
 
@@ -83,7 +92,9 @@ class Bench {
 
 Rate rate_of(std::vector<double> values) {
   std::ranges::sort(values);
-  const auto at = [&](double share) { return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5)]; };
+  const auto at = [&](double share) {
+    return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
+  };
   return {at(0.5), (at(0.9) - at(0.1)) / at(0.5)};
 }
 
@@ -111,36 +122,47 @@ Generations run(const Settings& settings) {
     share.push_back((reconstruct_s + step_s) / whole_s);
     ceiling.push_back(operations / ceiling_s);
   }
-  return {rate_of(pure), rate_of(evaluation), rate_of(generation), rate_of(share), rate_of(ceiling)};
+  return {rate_of(pure), rate_of(evaluation), rate_of(generation), rate_of(share),
+          rate_of(ceiling)};
 }
 
 void describe(const Settings& s, const Backend& backend, Report& report) {
-  report.note(fmt::format("int8 language model, {} layers x {}, population {}, {}", s.shape.layers, s.shape.width, s.population,
-                          backend.description()));
+  report.note(fmt::format("int8 language model, {} layers x {}, population {}, {}", s.shape.layers,
+                          s.shape.width, s.population, backend.description()));
 }
 
 }  // namespace
 
 void bench_model(const Settings& settings, Report& report) {
   const double operations = operations_per_token(int_rnn_layout(settings.shape));
-  describe(settings, *make_backend("cpu", {.shape = settings.shape, .threads = settings.threads}), report);
-  report.note(fmt::format("{} tokens a member and generation; {:.0f} integer operations a token; the ceiling is the register loop times {} thread(s)",
-                          settings.tokens, operations, settings.threads));
+  describe(settings, *make_backend("cpu", {.shape = settings.shape, .threads = settings.threads}),
+           report);
+  report.note(
+      fmt::format("{} tokens a member and generation; {:.0f} integer operations a token; the "
+                  "ceiling is the register loop times {} thread(s)",
+                  settings.tokens, operations, settings.threads));
   const Generations g = run(settings);
   const double ceiling = g.ceiling.median * settings.threads / operations;  // tokens a second
-  report.row("unperturbed model with its exact loss", "tokens/s", g.pure, 1, "of ceiling", g.pure.median / ceiling);
-  report.row("evaluation of a population, noise included", "tokens/s", g.evaluation, 1, "of unperturbed", g.evaluation.median / g.pure.median);
-  report.row("complete generation", "tokens/s", g.generation, 1, "of ceiling", g.generation.median / ceiling);
+  report.row("unperturbed model with its exact loss", "tokens/s", g.pure, 1, "of ceiling",
+             g.pure.median / ceiling);
+  report.row("evaluation of a population, noise included", "tokens/s", g.evaluation, 1,
+             "of unperturbed", g.evaluation.median / g.pure.median);
+  report.row("complete generation", "tokens/s", g.generation, 1, "of ceiling",
+             g.generation.median / ceiling);
 }
 
 void bench_update(const Settings& settings, Report& report) {
-  describe(settings, *make_backend("cpu", {.shape = settings.shape, .threads = settings.threads}), report);
-  report.note("update: noise made again, product over pairs, step; its share of evaluation and update together");
+  describe(settings, *make_backend("cpu", {.shape = settings.shape, .threads = settings.threads}),
+           report);
+  report.note(
+      "update: noise made again, product over pairs, step; its share of evaluation and update "
+      "together");
   for (const uint32_t tokens : {settings.tokens, 10u, 1u}) {
     Settings s = settings;
     s.tokens = tokens;
     const Generations g = run(s);
-    report.row(fmt::format("update at {} tokens", tokens), "% of a generation", g.update_share, 100, "of a generation", g.update_share.median);
+    report.row(fmt::format("update at {} tokens", tokens), "% of a generation", g.update_share, 100,
+               "of a generation", g.update_share.median);
   }
 }
 

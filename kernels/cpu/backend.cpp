@@ -15,7 +15,8 @@ CpuBackend::CpuBackend(const BackendSettings& settings)
       parameters_(layout_.size()),
       accumulators_(settings.update == UpdateRule::sigma_delta ? layout_.size() : 0),
       z_(layout_.size()) {
-  require(settings.shape.width % kPanel == 0 && settings.shape.layers > 0, "widths come in panels of 64");
+  require(settings.shape.width % kPanel == 0 && settings.shape.layers > 0,
+          "widths come in panels of 64");
   size_t matrix_elements = 0, outputs = 0, noise = 0, noise_sums = 0;
   for (const TensorSpec& tensor : layout_.tensors()) {
     noise_offset_.push_back(noise);
@@ -93,20 +94,25 @@ void CpuBackend::assign_pairs(PairRange pairs) {
   states_ = Buffer<int8_t>(state_slots() * slot_bytes());
 }
 
-uint64_t CpuBackend::state_slots() const { return pairs_.count * state_slots_per_pair(settings_.carry); }
+uint64_t CpuBackend::state_slots() const {
+  return pairs_.count * state_slots_per_pair(settings_.carry);
+}
 
 void CpuBackend::write_states(uint64_t first_slot, std::span<const int8_t> values) {
-  require(first_slot * slot_bytes() + values.size() <= states_.size(), "states of the assigned pairs");
+  require(first_slot * slot_bytes() + values.size() <= states_.size(),
+          "states of the assigned pairs");
   std::ranges::copy(values, states_.data() + first_slot * slot_bytes());
 }
 
 void CpuBackend::read_states(uint64_t first_slot, std::span<int8_t> values) {
-  require(first_slot * slot_bytes() + values.size() <= states_.size(), "states of the assigned pairs");
+  require(first_slot * slot_bytes() + values.size() <= states_.size(),
+          "states of the assigned pairs");
   std::ranges::copy_n(states_.data() + first_slot * slot_bytes(), values.size(), values.data());
 }
 
 Perturbation CpuBackend::matrix_perturbation() const {
-  return {kFractionBits + settings_.sigma_shift + log2_sqrt(static_cast<uint32_t>(settings_.noise_rank)),
+  return {kFractionBits + settings_.sigma_shift +
+              log2_sqrt(static_cast<uint32_t>(settings_.noise_rank)),
           settings_.rounding};
 }
 

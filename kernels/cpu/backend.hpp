@@ -1,6 +1,8 @@
-// CpuBackend: the CPU twin. Threads go over tiles of pairs (evaluation) and over tensors (update), never inside the arithmetic
-// of one; every sum is an integer sum, so no schedule can change a result.
-//   backend.cpp   memory, parameters, states        int_rnn.cpp   the forward pass        update.cpp   Z and the step
+// CpuBackend: the CPU twin. Threads go over tiles of pairs (evaluation) and over tensors (update),
+// never inside the arithmetic of one; every sum is an integer sum, so no schedule can change a
+// result.
+//   backend.cpp   memory, parameters, states        int_rnn.cpp   the forward pass update.cpp   Z
+//   and the step
 #pragma once
 
 #include <atomic>
@@ -45,8 +47,8 @@ struct UpdateUnit {
 };
 
 struct UpdateWorkspace {
-  Buffer<int8_t> left, right;   // interleaved d A (as u8) and B of a stretch of pairs
-  Buffer<int8_t> noise;         // four rows
+  Buffer<int8_t> left, right;  // interleaved d A (as u8) and B of a stretch of pairs
+  Buffer<int8_t> noise;        // four rows
 };
 
 class CpuBackend final : public Backend {
@@ -75,7 +77,8 @@ class CpuBackend final : public Backend {
   std::span<int64_t> wide_partial_update(size_t bucket) override;
   uint64_t step(size_t bucket, const StepRule& rule, bool wide) override;
 
-  StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first, uint64_t count) override;
+  StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first,
+                             uint64_t count) override;
   void next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) override;
 
  private:
@@ -85,21 +88,24 @@ class CpuBackend final : public Backend {
   void reset_rows_at_boundaries(TileWorkspace& w, int rows, const uint8_t* tokens) const;
   void forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
   void embed(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
-  void linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip, bool perturbed) const;
+  void linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip,
+              bool perturbed) const;
   const int8_t* vector_row(const TileWorkspace& w, size_t tensor, int row, bool perturbed) const;
-  void evaluate_tile(TileWorkspace& w, const Evaluation& evaluation, PairRange pairs, int32_t* score);
+  void evaluate_tile(TileWorkspace& w, const Evaluation& evaluation, PairRange pairs,
+                     int32_t* score);
   void load_states(TileWorkspace& w, PairRange pairs) const;
   void save_states(const TileWorkspace& w, PairRange pairs, uint64_t generation);
-  StreamScores score_stream_tile(TileWorkspace& w, std::span<const uint8_t> text, uint64_t length, uint64_t first,
-                                 int rows) const;
+  StreamScores score_stream_tile(TileWorkspace& w, std::span<const uint8_t> text, uint64_t length,
+                                 uint64_t first, int rows) const;
 
   // update.cpp
   void plan_update();
-  void make_unit(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch, std::span<const ActivePair> active);
-  void make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch, std::span<const ActivePair> active,
-                        int32_t* z) const;
-  void make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch, std::span<const ActivePair> active,
-                   int32_t* z) const;
+  void make_unit(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
+                 std::span<const ActivePair> active);
+  void make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
+                        std::span<const ActivePair> active, int32_t* z) const;
+  void make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
+                   std::span<const ActivePair> active, int32_t* z) const;
 
   uint64_t slot_bytes() const { return uint64_t{settings_.shape.layers} * settings_.shape.width; }
   Perturbation matrix_perturbation() const;
@@ -120,7 +126,8 @@ class CpuBackend final : public Backend {
   Buffer<int8_t> panels_;
   Buffer<int32_t> compensations_;
   std::vector<PackedMatrix> packed_;
-  std::vector<size_t> noise_offset_, noise_sum_offset_;  // of each matrix in a TileWorkspace, elements
+  std::vector<size_t> noise_offset_,
+      noise_sum_offset_;  // of each matrix in a TileWorkspace, elements
   std::vector<TileWorkspace> tile_workspaces_;
 
   std::vector<UpdateBucket> buckets_;

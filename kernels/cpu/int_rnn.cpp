@@ -1,5 +1,6 @@
-// The forward pass of EGG for a tile of members (perturbed) or streams (unperturbed), and what is built on it: a generation's
-// scores, the loss of a text, the next byte. One thread runs one tile from start to end with its own workspace.
+// The forward pass of EGG for a tile of members (perturbed) or streams (unperturbed), and what is
+// built on it: a generation's scores, the loss of a text, the next byte. One thread runs one tile
+// from start to end with its own workspace.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -17,7 +18,9 @@ namespace {
 constexpr size_t kEmbedding = 0, kHead = 1;
 size_t matrix_index(uint32_t layer, size_t which) { return 2 + 6 * layer + which; }
 enum : size_t { kWf, kUf, kWh, kUh, kW1, kW2 };
-size_t vector_index(const IntRnnShape& shape, uint32_t layer, size_t which) { return 2 + 6 * shape.layers + 4 * layer + which; }
+size_t vector_index(const IntRnnShape& shape, uint32_t layer, size_t which) {
+  return 2 + 6 * shape.layers + 4 * layer + which;
+}
 enum : size_t { kBf, kBh, kLn1, kLn2 };
 
 int log2_of(uint32_t power_of_two) { return 31 - __builtin_clz(power_of_two); }
@@ -31,7 +34,8 @@ int64_t loss_2e24(const int8_t* logits, uint8_t target) {
   }();
   double sums[4] = {};
   for (int k = 0; k < 256; ++k) sums[k & 3] += kExp2[static_cast<uint8_t>(logits[k]) ^ 0x80];
-  const double bits = std::log2((sums[0] + sums[1]) + (sums[2] + sums[3])) - (logits[target] + 128) / 16.0;
+  const double bits =
+      std::log2((sums[0] + sums[1]) + (sums[2] + sums[3])) - (logits[target] + 128) / 16.0;
   return std::llround(bits * 16777216.0);
 }
 
@@ -68,12 +72,14 @@ void CpuBackend::make_tile_noise(TileWorkspace& w, uint32_t epoch, PairRange pai
     int8_t* a = b + kTilePairs * r * tensor.cols;
     int32_t* b_sum = w.noise_sums.data() + noise_sum_offset_[t];
     for (uint64_t j = 0; j < pairs.count; ++j) {
-      const NoiseAddress at{settings_.seed, epoch, static_cast<uint32_t>(t), static_cast<uint32_t>(pairs.first + j)};
+      const NoiseAddress at{settings_.seed, epoch, static_cast<uint32_t>(t),
+                            static_cast<uint32_t>(pairs.first + j)};
       if (tensor.kind == TensorKind::vector) {
         isa_.noise(at, 0, 2 * width, w.vector_noise.data());
         for (int s = 0; s < 2; ++s)
-          isa_.perturb_vector(parameters_.data() + tensor.offset, w.vector_noise.data(), width, 1 - 2 * s,
-                              vector_perturbation(), w.vectors.data() + (vector * kTileRows + 2 * j + s) * width);
+          isa_.perturb_vector(parameters_.data() + tensor.offset, w.vector_noise.data(), width,
+                              1 - 2 * s, vector_perturbation(),
+                              w.vectors.data() + (vector * kTileRows + 2 * j + s) * width);
         continue;
       }
       isa_.noise(at, 0, r * tensor.cols, b + j * r * tensor.cols);
@@ -111,8 +117,8 @@ void CpuBackend::embed(TileWorkspace& w, int rows, const uint8_t* tokens, bool p
   }
 }
 
-void CpuBackend::linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip,
-                        bool perturbed) const {
+void CpuBackend::linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y,
+                        uint8_t flip, bool perturbed) const {
   const PackedMatrix& m = packed_[tensor];
   const int8_t* b = w.noise.data() + noise_offset_[tensor];
   isa_.linear({.x = x,
@@ -129,7 +135,8 @@ void CpuBackend::linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t
                .y = y});
 }
 
-const int8_t* CpuBackend::vector_row(const TileWorkspace& w, size_t tensor, int row, bool perturbed) const {
+const int8_t* CpuBackend::vector_row(const TileWorkspace& w, size_t tensor, int row,
+                                     bool perturbed) const {
   if (!perturbed) return parameters_.data() + layout_[tensor].offset;
   const size_t vector = tensor - vector_index(settings_.shape, 0, 0);
   return w.vectors.data() + (vector * kTileRows + row) * settings_.shape.width;
@@ -154,8 +161,8 @@ void CpuBackend::forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool
   const int log2_width = log2_of(shape.width);
   const auto norm = [&](size_t tensor) {
     for (int row = 0; row < rows; ++row)
-      isa_.layer_norm(w.x.data() + row * width, vector_row(w, tensor, row, perturbed), width, log2_width,
-                      w.normed.data() + row * width);
+      isa_.layer_norm(w.x.data() + row * width, vector_row(w, tensor, row, perturbed), width,
+                      log2_width, w.normed.data() + row * width);
   };
   reset_rows_at_boundaries(w, rows, tokens);
   embed(w, rows, tokens, perturbed);
@@ -168,19 +175,20 @@ void CpuBackend::forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool
     for (int row = 0; row < rows; ++row) {
       const size_t at = row * width;
       isa_.gru_forget(w.product_a.data() + at, w.product_b.data() + at,
-                      vector_row(w, vector_index(shape, l, kBf), row, perturbed), h + at, width, w.forget.data() + at,
-                      w.gated.data() + at);
+                      vector_row(w, vector_index(shape, l, kBf), row, perturbed), h + at, width,
+                      w.forget.data() + at, w.gated.data() + at);
     }
     linear(w, matrix_index(l, kWh), rows, w.normed.data(), w.product_a.data(), 0, perturbed);
     linear(w, matrix_index(l, kUh), rows, w.gated.data(), w.product_b.data(), 0, perturbed);
     for (int row = 0; row < rows; ++row) {
       const size_t at = row * width;
       isa_.gru_update(w.product_a.data() + at, w.product_b.data() + at,
-                      vector_row(w, vector_index(shape, l, kBh), row, perturbed), w.forget.data() + at, width, h + at,
-                      h_u8 + at, w.x.data() + at);
+                      vector_row(w, vector_index(shape, l, kBh), row, perturbed),
+                      w.forget.data() + at, width, h + at, h_u8 + at, w.x.data() + at);
     }
     norm(vector_index(shape, l, kLn2));
-    linear(w, matrix_index(l, kW1), rows, w.normed.data(), reinterpret_cast<int8_t*>(w.hidden.data()), 0x80, perturbed);
+    linear(w, matrix_index(l, kW1), rows, w.normed.data(),
+           reinterpret_cast<int8_t*>(w.hidden.data()), 0x80, perturbed);
     linear(w, matrix_index(l, kW2), rows, w.hidden.data(), w.product_a.data(), 0, perturbed);
     isa_.add_clip(w.product_a.data(), rows * width, w.x.data());
   }
@@ -188,7 +196,8 @@ void CpuBackend::forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool
   linear(w, kHead, rows, w.normed.data(), w.logits.data(), 0, perturbed);
 }
 
-// ---- a generation -------------------------------------------------------------------------------------------------
+// ---- a generation
+// -------------------------------------------------------------------------------------------------
 
 void CpuBackend::load_states(TileWorkspace& w, PairRange pairs) const {
   const size_t width = settings_.shape.width;
@@ -196,7 +205,8 @@ void CpuBackend::load_states(TileWorkspace& w, PairRange pairs) const {
     for (uint64_t row = 0; row < 2 * pairs.count; ++row) {
       int8_t* to = w.state.data() + (l * kTileRows + row) * width;
       uint8_t* to_u8 = w.state_u8.data() + (l * kTileRows + row) * width;
-      const uint64_t slot = (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
+      const uint64_t slot =
+          (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
       if (settings_.carry == Carry::reset)
         std::fill_n(to, width, int8_t{0});
       else
@@ -210,14 +220,16 @@ void CpuBackend::save_states(const TileWorkspace& w, PairRange pairs, uint64_t g
   const size_t width = settings_.shape.width;
   for (uint64_t row = 0; row < 2 * pairs.count; ++row) {
     if (settings_.carry == Carry::pair && row % 2 != generation % 2) continue;
-    const uint64_t slot = (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
+    const uint64_t slot =
+        (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
     for (uint32_t l = 0; l < settings_.shape.layers; ++l)
       std::copy_n(w.state.data() + (l * kTileRows + row) * width, width,
                   states_.data() + slot * slot_bytes() + l * width);
   }
 }
 
-void CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange pairs, int32_t* score) {
+void CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange pairs,
+                               int32_t* score) {
   const int rows = static_cast<int>(2 * pairs.count);
   make_tile_noise(w, e.noise_epoch, pairs);
   load_states(w, pairs);
@@ -245,7 +257,8 @@ void CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange 
 void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score) {
   require(score.size() == 2 * pairs_.count, "one score for each assigned member");
   const Segments& s = evaluation.segments;
-  require(s.position < s.slice_bytes && (2 * pairs_.end() + s.group_size - 1) / s.group_size * s.slice_bytes <= s.text.size(),
+  require(s.position < s.slice_bytes &&
+              (2 * pairs_.end() + s.group_size - 1) / s.group_size * s.slice_bytes <= s.text.size(),
           "every member's slice lies in the text");
   pack_weights();
   const uint64_t tiles = (pairs_.count + kTilePairs - 1) / kTilePairs;
@@ -256,10 +269,11 @@ void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score
   });
 }
 
-// ---- the unperturbed model ----------------------------------------------------------------------------------------
+// ---- the unperturbed model
+// ----------------------------------------------------------------------------------------
 
-StreamScores CpuBackend::score_stream_tile(TileWorkspace& w, std::span<const uint8_t> text, uint64_t length,
-                                           uint64_t first, int rows) const {
+StreamScores CpuBackend::score_stream_tile(TileWorkspace& w, std::span<const uint8_t> text,
+                                           uint64_t length, uint64_t first, int rows) const {
   std::fill_n(w.state.data(), w.state.size(), int8_t{0});
   std::fill_n(w.state_u8.data(), w.state_u8.size(), uint8_t{0x80});
   StreamScores sum;
@@ -278,8 +292,8 @@ StreamScores CpuBackend::score_stream_tile(TileWorkspace& w, std::span<const uin
   return sum;
 }
 
-StreamScores CpuBackend::score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first,
-                                       uint64_t count) {
+StreamScores CpuBackend::score_streams(std::span<const uint8_t> text, uint64_t streams,
+                                       uint64_t first, uint64_t count) {
   require(streams > 0 && first + count <= streams, "streams of the text");
   pack_weights();
   const uint64_t length = text.size() / streams;
@@ -290,8 +304,9 @@ StreamScores CpuBackend::score_streams(std::span<const uint8_t> text, uint64_t s
   std::mutex mutex;
   team_.for_each((count + rows - 1) / rows, [&](int thread, uint64_t tile) {
     const uint64_t begin = tile * rows;
-    const StreamScores part = score_stream_tile(tile_workspaces_[thread], text, length, first + begin,
-                                                static_cast<int>(std::min(rows, count - begin)));
+    const StreamScores part =
+        score_stream_tile(tile_workspaces_[thread], text, length, first + begin,
+                          static_cast<int>(std::min(rows, count - begin)));
     const std::lock_guard lock(mutex);
     sum.score_sum += part.score_sum;
     sum.loss_2e24 += part.loss_2e24;
@@ -308,7 +323,8 @@ void CpuBackend::next_logits(uint8_t token, std::span<int8_t> state, std::span<i
   for (uint32_t l = 0; l < settings_.shape.layers; ++l)
     for (size_t i = 0; i < width; ++i) {
       w.state.data()[l * kTileRows * width + i] = state[l * width + i];
-      w.state_u8.data()[l * kTileRows * width + i] = static_cast<uint8_t>(state[l * width + i]) ^ 0x80;
+      w.state_u8.data()[l * kTileRows * width + i] =
+          static_cast<uint8_t>(state[l * width + i]) ^ 0x80;
     }
   forward(w, 1, &token, false);
   for (uint32_t l = 0; l < settings_.shape.layers; ++l)

@@ -1,9 +1,11 @@
-// The inner loops of the CPU twin as a table of functions: one table per instruction set, all bit-identical, chosen at run time.
-// Each table is compiled in its own file with its own flags (isa_scalar, isa_avx2, isa_avx512).
+// The inner loops of the CPU twin as a table of functions: one table per instruction set, all
+// bit-identical, chosen at run time. Each table is compiled in its own file with its own flags
+// (isa_scalar, isa_avx2, isa_avx512).
 //
-// Shapes: rows are members (two of a pair next to each other) or streams. Activations that enter a product are stored as
-// u8 = int8 ^ 0x80, all others as int8. Widths are multiples of 64; a panel is 64 outputs. Inside a panel a table may keep
-// outputs in an order of its own ("panel order"): it makes and reads packed matrices and A noise itself.
+// Shapes: rows are members (two of a pair next to each other) or streams. Activations that enter a
+// product are stored as u8 = int8 ^ 0x80, all others as int8. Widths are multiples of 64; a panel
+// is 64 outputs. Inside a panel a table may keep outputs in an order of its own ("panel order"): it
+// makes and reads packed matrices and A noise itself.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +18,8 @@ namespace eggroll::cpu {
 
 inline constexpr size_t kPanel = 64;
 
-// W [out, in] as panels of 64 outputs x in, four inputs together, and -128 * (sum of each row) for u8 activations.
+// W [out, in] as panels of 64 outputs x in, four inputs together, and -128 * (sum of each row) for
+// u8 activations.
 struct PackedMatrix {
   const int8_t* panels = nullptr;
   const int32_t* compensation = nullptr;  // [out], panel order
@@ -26,10 +29,10 @@ struct PackedMatrix {
 
 // Noise of the members of a block for one matrix: B for projecting the input, A for the output.
 struct BlockNoise {
-  const int8_t* a = nullptr;        // [pairs, terms, out], panel order
-  const int8_t* b = nullptr;        // [pairs, terms, in], natural order
-  const int32_t* b_sum = nullptr;   // [pairs, terms]
-  int terms = 0;                    // noise_rank; 0: unperturbed
+  const int8_t* a = nullptr;       // [pairs, terms, out], panel order
+  const int8_t* b = nullptr;       // [pairs, terms, in], natural order
+  const int32_t* b_sum = nullptr;  // [pairs, terms]
+  int terms = 0;                   // noise_rank; 0: unperturbed
 };
 
 struct Perturbation {
@@ -37,7 +40,8 @@ struct Perturbation {
   Rounding rounding = Rounding::nearest;
 };
 
-// y = clip8((x W^T + perturbation) >> shift), perturbation = round((sum_q s (x . B_q) A_q) / 2^perturbation.shift), s = + for even rows.
+// y = clip8((x W^T + perturbation) >> shift), perturbation = round((sum_q s (x . B_q) A_q) /
+// 2^perturbation.shift), s = + for even rows.
 struct LinearCall {
   const uint8_t* x = nullptr;  // [rows, in]
   int rows = 0;
@@ -53,8 +57,8 @@ struct LinearCall {
 struct Isa {
   const char* name;
 
-  // The ceiling of integer products: a loop of independent product instructions on registers alone. Returns the operations
-  // (multiplications and additions) it did.
+  // The ceiling of integer products: a loop of independent product instructions on registers alone.
+  // Returns the operations (multiplications and additions) it did.
   double (*product_loop)(uint64_t iterations);
 
   void (*pack)(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compensation);
@@ -65,44 +69,48 @@ struct Isa {
   void (*noise_panel)(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out);
 
   // out = clip8(p + round(s z / 2^shift)), z_i = v_i * v_{n + i}.
-  void (*perturb_vector)(const int8_t* p, const int8_t* v, size_t n, int sign, Perturbation perturbation, int8_t* out);
+  void (*perturb_vector)(const int8_t* p, const int8_t* v, size_t n, int sign,
+                         Perturbation perturbation, int8_t* out);
   // out = clip8(row + round((sum_q a_q B_q) / 2^shift)), a_q with the member's sign; b: [terms, n].
-  void (*embed)(const int8_t* row, const int32_t* a, const int8_t* b, int terms, size_t n, Perturbation perturbation,
-                int8_t* out);
+  void (*embed)(const int8_t* row, const int32_t* a, const int8_t* b, int terms, size_t n,
+                Perturbation perturbation, int8_t* out);
 
   // out = LN(x) * w as u8; log2_n = log2 n.
   void (*layer_norm)(const int8_t* x, const int8_t* w, size_t n, int log2_n, uint8_t* out);
   // f = clip8(fx + fh + bias); gated = ((f + 127) h >> 8) as u8.
-  void (*gru_forget)(const int8_t* fx, const int8_t* fh, const int8_t* bias, const int8_t* h, size_t n, int8_t* f,
-                     uint8_t* gated);
+  void (*gru_forget)(const int8_t* fx, const int8_t* fh, const int8_t* bias, const int8_t* h,
+                     size_t n, int8_t* f, uint8_t* gated);
   // c = clip8(cx + ch + bias); h += (f + 127)(c - h) >> 8; x = clip8(x + h); h also as u8.
-  void (*gru_update)(const int8_t* cx, const int8_t* ch, const int8_t* bias, const int8_t* f, size_t n, int8_t* h,
-                     uint8_t* h_u8, int8_t* x);
+  void (*gru_update)(const int8_t* cx, const int8_t* ch, const int8_t* bias, const int8_t* f,
+                     size_t n, int8_t* h, uint8_t* h_u8, int8_t* x);
   // x = clip8(x + y).
   void (*add_clip)(const int8_t* y, size_t n, int8_t* x);
   // sum_k EXP2[logit_k + 128] over 256 logits.
   uint32_t (*exp2_sum)(const int8_t* logits);
 
-  // Four noise rows side by side for the update: dst[group of 64][i][q] = d_q * src_q[i] (^ flip), group stride in bytes. Sources in
-  // panel order, results in natural order.
-  void (*interleave)(const int8_t* const src[4], const int8_t d[4], size_t n, uint8_t flip, int8_t* dst,
-                     size_t group_stride);
+  // Four noise rows side by side for the update: dst[group of 64][i][q] = d_q * src_q[i] (^ flip),
+  // group stride in bytes. Sources in panel order, results in natural order.
+  void (*interleave)(const int8_t* const src[4], const int8_t d[4], size_t n, uint8_t flip,
+                     int8_t* dst, size_t group_stride);
   // z[row, col] += sum_k (x[k, row] - 128) * w[k, col] for out x 64 * panels; terms in fours.
   // x: [terms/4][out][4] u8; w: [panel][terms/4][64][4].
-  void (*outer)(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, int32_t* z);
+  void (*outer)(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in,
+                int32_t* z);
   // z_i += d v_i v_{n + i}.
   void (*outer_vector)(const int8_t* v, int d, size_t n, int32_t* z);
 
   // Backend::step on n elements; threshold >= 1. Both return how many parameters changed.
   uint64_t (*step_threshold)(const int32_t* z, int64_t threshold, size_t n, int8_t* parameters);
-  uint64_t (*step_sigma_delta)(const int32_t* z, int64_t threshold, size_t n, int32_t* accumulators, int8_t* parameters);
+  uint64_t (*step_sigma_delta)(const int32_t* z, int64_t threshold, size_t n, int32_t* accumulators,
+                               int8_t* parameters);
 };
 
 const Isa& isa_scalar();
 const Isa& isa_avx2();
 const Isa& isa_avx512();
 
-// The widest table this machine runs, or the one EGGROLL_ISA names. Throws ConfigError where that is not possible.
+// The widest table this machine runs, or the one EGGROLL_ISA names. Throws ConfigError where that
+// is not possible.
 const Isa& choose_isa();
 
 }  // namespace eggroll::cpu

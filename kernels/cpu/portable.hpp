@@ -1,6 +1,7 @@
-// Every function of the Isa table in plain C++, for the compiler to vectorise with the flags of the file that includes it. Everything has
-// internal linkage: the same text compiled for two instruction sets must never be merged by the linker. Panel order here
-// is natural order. A file with a better product gives its own Products; see products() below.
+// Every function of the Isa table in plain C++, for the compiler to vectorise with the flags of the
+// file that includes it. Everything has internal linkage: the same text compiled for two
+// instruction sets must never be merged by the linker. Panel order here is natural order. A file
+// with a better product gives its own Products; see products() below.
 #pragma once
 
 #include <cstring>
@@ -14,10 +15,10 @@ namespace {
 constexpr int kRows = 6;  // rows of one micro tile
 
 struct PortableProducts {
-  // acc[r][o] += sum_k (x[r, k] - 128) * w[o, k] over the 64 outputs of a panel and 4 * in4 inputs; x rows x_row bytes apart,
-  // groups of four inputs x_group bytes apart.
-  static void products(const uint8_t* x, size_t x_row, size_t x_group, int rows, const int8_t* panel, size_t in4,
-                       int32_t (*acc)[kPanel]) {
+  // acc[r][o] += sum_k (x[r, k] - 128) * w[o, k] over the 64 outputs of a panel and 4 * in4 inputs;
+  // x rows x_row bytes apart, groups of four inputs x_group bytes apart.
+  static void products(const uint8_t* x, size_t x_row, size_t x_group, int rows,
+                       const int8_t* panel, size_t in4, int32_t (*acc)[kPanel]) {
     for (int r = 0; r < rows; ++r) {
       for (size_t g = 0; g < in4; ++g) {
         const uint8_t* xs = x + r * x_row + g * x_group;
@@ -30,7 +31,8 @@ struct PortableProducts {
   }
 };
 
-// Without vector instructions of its own a table has no better ceiling than the product itself, on data in the nearest cache.
+// Without vector instructions of its own a table has no better ceiling than the product itself, on
+// data in the nearest cache.
 template <typename Products>
 double portable_product_loop(uint64_t iterations) {
   constexpr size_t kIn4 = 16;
@@ -44,7 +46,8 @@ double portable_product_loop(uint64_t iterations) {
   return 2.0 * kRows * kPanel * 4 * kIn4 * static_cast<double>(iterations);
 }
 
-[[maybe_unused]] void portable_pack(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compensation) {
+[[maybe_unused]] void portable_pack(const int8_t* w, size_t out, size_t in, int8_t* panels,
+                                    int32_t* compensation) {
   for (size_t p = 0; p < out; p += kPanel)
     for (size_t g = 0; g < in / 4; ++g)
       for (size_t o = 0; o < kPanel; ++o) {
@@ -68,7 +71,8 @@ double portable_product_loop(uint64_t iterations) {
 
 // Can sum_q p_q A_q leave 32 bits? |x| <= 127 and the noise law bounds A and B.
 [[maybe_unused]] bool needs_64_bits(size_t in, int terms) {
-  return uint64_t{127} * kNoiseMax * kNoiseMax * in * terms >= (uint64_t{1} << 31) - (uint64_t{1} << 24);
+  return uint64_t{127} * kNoiseMax * kNoiseMax * in * terms >=
+         (uint64_t{1} << 31) - (uint64_t{1} << 24);
 }
 
 template <typename Sum>
@@ -77,7 +81,8 @@ void portable_finish_row(const LinearCall& c, int row, size_t first, const int32
   Sum sum[kPanel] = {};
   for (int q = 0; q < c.noise.terms; ++q) {
     const Sum p = c.projection[q * c.rows + row];
-    const int8_t* a = c.noise.a + (static_cast<size_t>(row / 2) * c.noise.terms + q) * c.w.out + first;
+    const int8_t* a =
+        c.noise.a + (static_cast<size_t>(row / 2) * c.noise.terms + q) * c.w.out + first;
     for (size_t o = 0; o < kPanel; ++o) sum[o] += p * a[o];
   }
   for (size_t o = 0; o < kPanel; ++o) {
@@ -96,7 +101,8 @@ void portable_linear(const LinearCall& c) {
     for (int row = 0; row < c.rows; row += kRows) {
       const int rows = c.rows - row < kRows ? c.rows - row : kRows;
       int32_t acc[kRows][kPanel] = {};
-      Products::products(c.x + row * c.w.in, c.w.in, 4, rows, c.w.panels + p * c.w.in, c.w.in / 4, acc);
+      Products::products(c.x + row * c.w.in, c.w.in, 4, rows, c.w.panels + p * c.w.in, c.w.in / 4,
+                         acc);
       for (int r = 0; r < rows; ++r) {
         if (wide)
           portable_finish_row<int64_t>(c, row + r, p, acc[r]);
@@ -106,7 +112,8 @@ void portable_linear(const LinearCall& c) {
     }
 }
 
-[[maybe_unused]] void portable_noise(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out) {
+[[maybe_unused]] void portable_noise(const NoiseAddress& at, uint32_t first, size_t count,
+                                     int8_t* out) {
   for (size_t e = 0; e < count; e += 8) {
     const PhiloxBlock block = noise_block(at, static_cast<uint32_t>((first + e) / 8));
     for (int lane = 0; lane < 8; ++lane) out[e + lane] = noise_of_block(block, lane);
@@ -117,16 +124,18 @@ void portable_linear(const LinearCall& c) {
                                               Perturbation perturbation, int8_t* out) {
   for (size_t i = 0; i < n; ++i) {
     const int32_t z = sign * v[i] * v[n + i];
-    out[i] = static_cast<int8_t>(clip8(p[i] + round_shift(z, perturbation.shift, perturbation.rounding)));
+    out[i] = static_cast<int8_t>(
+        clip8(p[i] + round_shift(z, perturbation.shift, perturbation.rounding)));
   }
 }
 
-[[maybe_unused]] void portable_embed(const int8_t* row, const int32_t* a, const int8_t* b, int terms, size_t n,
-                                     Perturbation perturbation, int8_t* out) {
+[[maybe_unused]] void portable_embed(const int8_t* row, const int32_t* a, const int8_t* b,
+                                     int terms, size_t n, Perturbation perturbation, int8_t* out) {
   for (size_t i = 0; i < n; ++i) {
     int32_t sum = 0;
     for (int q = 0; q < terms; ++q) sum += a[q] * b[q * n + i];
-    out[i] = static_cast<int8_t>(clip8(row[i] + round_shift(sum, perturbation.shift, perturbation.rounding)));
+    out[i] = static_cast<int8_t>(
+        clip8(row[i] + round_shift(sum, perturbation.shift, perturbation.rounding)));
   }
 }
 
@@ -135,11 +144,12 @@ void portable_linear(const LinearCall& c) {
   return a == 0 ? 1 : a;
 }
 
-[[maybe_unused]] void portable_layer_norm(const int8_t* x, const int8_t* w, size_t n, int log2_n, uint8_t* out) {
+[[maybe_unused]] void portable_layer_norm(const int8_t* x, const int8_t* w, size_t n, int log2_n,
+                                          uint8_t* out) {
   uint32_t magnitude = 0;
   for (size_t i = 0; i < n; ++i) magnitude += static_cast<uint32_t>(x[i] < 0 ? -x[i] : x[i]);
-  // floor(v / a) = floor(v / a + 1 / (2 a)): half a grid step away from any integer, far more than the rounding errors of one
-  // reciprocal and one product for |v| <= 127 * 127 and a <= 127.
+  // floor(v / a) = floor(v / a + 1 / (2 a)): half a grid step away from any integer, far more than
+  // the rounding errors of one reciprocal and one product for |v| <= 127 * 127 and a <= 127.
   const float scale = 1.0f / static_cast<float>(norm_divisor(magnitude, log2_n));
   for (size_t i = 0; i < n; ++i) {
     const float v = (static_cast<float>(x[i] * w[i]) + 0.5f) * scale;
@@ -149,8 +159,8 @@ void portable_linear(const LinearCall& c) {
   }
 }
 
-[[maybe_unused]] void portable_gru_forget(const int8_t* fx, const int8_t* fh, const int8_t* bias, const int8_t* h,
-                                          size_t n, int8_t* f, uint8_t* gated) {
+[[maybe_unused]] void portable_gru_forget(const int8_t* fx, const int8_t* fh, const int8_t* bias,
+                                          const int8_t* h, size_t n, int8_t* f, uint8_t* gated) {
   for (size_t i = 0; i < n; ++i) {
     const int32_t gate = clip8(fx[i] + fh[i] + bias[i]);
     f[i] = static_cast<int8_t>(gate);
@@ -158,8 +168,9 @@ void portable_linear(const LinearCall& c) {
   }
 }
 
-[[maybe_unused]] void portable_gru_update(const int8_t* cx, const int8_t* ch, const int8_t* bias, const int8_t* f,
-                                          size_t n, int8_t* h, uint8_t* h_u8, int8_t* x) {
+[[maybe_unused]] void portable_gru_update(const int8_t* cx, const int8_t* ch, const int8_t* bias,
+                                          const int8_t* f, size_t n, int8_t* h, uint8_t* h_u8,
+                                          int8_t* x) {
   for (size_t i = 0; i < n; ++i) {
     const int32_t candidate = clip8(cx[i] + ch[i] + bias[i]);
     const int32_t next = h[i] + (((f[i] + 127) * (candidate - h[i])) >> 8);
@@ -179,8 +190,8 @@ void portable_linear(const LinearCall& c) {
   return sum;
 }
 
-[[maybe_unused]] void portable_interleave(const int8_t* const src[4], const int8_t d[4], size_t n, uint8_t flip,
-                                          int8_t* dst, size_t group_stride) {
+[[maybe_unused]] void portable_interleave(const int8_t* const src[4], const int8_t d[4], size_t n,
+                                          uint8_t flip, int8_t* dst, size_t group_stride) {
   for (size_t g = 0; g < n; g += kPanel, dst += group_stride)
     for (size_t i = 0; i < kPanel; ++i)
       for (int q = 0; q < 4; ++q)
@@ -188,7 +199,8 @@ void portable_linear(const LinearCall& c) {
 }
 
 template <typename Products>
-void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, int32_t* z) {
+void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in,
+                    int32_t* z) {
   for (size_t p = 0; p < in; p += kPanel)
     for (size_t row = 0; row < out; row += kRows) {
       const int rows = static_cast<int>(out - row < kRows ? out - row : kRows);
@@ -203,7 +215,8 @@ void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out
   for (size_t i = 0; i < n; ++i) z[i] += d * v[i] * v[n + i];
 }
 
-[[maybe_unused]] uint64_t portable_step_threshold(const int32_t* z, int64_t threshold, size_t n, int8_t* parameters) {
+[[maybe_unused]] uint64_t portable_step_threshold(const int32_t* z, int64_t threshold, size_t n,
+                                                  int8_t* parameters) {
   uint64_t changed = 0;
   for (size_t i = 0; i < n; ++i) changed += step_by_sign(z[i], threshold, parameters[i]);
   return changed;
@@ -218,19 +231,23 @@ void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out
     const int32_t* zs = z + first;
     int32_t* ms = accumulators + first;
     int8_t* ps = parameters + first;
-    // Nearly always no element moves by more than three, and 32 bits hold everything: then there is nothing to divide. The
-    // accumulators are looked at too: a threshold that has shrunk since may lie below them.
+    // Nearly always no element moves by more than three, and 32 bits hold everything: then there is
+    // nothing to divide. The accumulators are looked at too: a threshold that has shrunk since may
+    // lie below them.
     constexpr uint32_t kSmall = 1u << 29;
     uint32_t largest_z = 0, largest_m = 0;
     for (size_t i = 0; i < count; ++i) {
-      const uint32_t size_z = zs[i] < 0 ? 0u - static_cast<uint32_t>(zs[i]) : static_cast<uint32_t>(zs[i]);
-      const uint32_t size_m = ms[i] < 0 ? 0u - static_cast<uint32_t>(ms[i]) : static_cast<uint32_t>(ms[i]);
+      const uint32_t size_z =
+          zs[i] < 0 ? 0u - static_cast<uint32_t>(zs[i]) : static_cast<uint32_t>(zs[i]);
+      const uint32_t size_m =
+          ms[i] < 0 ? 0u - static_cast<uint32_t>(ms[i]) : static_cast<uint32_t>(ms[i]);
       largest_z = largest_z > size_z ? largest_z : size_z;
       largest_m = largest_m > size_m ? largest_m : size_m;
     }
     if (threshold >= kSmall || largest_z >= kSmall || largest_m >= kSmall ||
         int64_t{largest_z} + largest_m >= 4 * threshold) {
-      for (size_t i = 0; i < count; ++i) changed += step_by_evidence(zs[i], threshold, ms[i], ps[i]);
+      for (size_t i = 0; i < count; ++i)
+        changed += step_by_evidence(zs[i], threshold, ms[i], ps[i]);
       continue;
     }
     const int32_t t1 = static_cast<int32_t>(threshold);

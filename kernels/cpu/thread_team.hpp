@@ -1,5 +1,5 @@
-// ThreadTeam: a fixed number of threads that run one function together, again and again. The caller is thread 0, so only it
-// ever talks to MPI. Waiting threads sleep.
+// ThreadTeam: a fixed number of threads that run one function together, again and again. The caller
+// is thread 0, so only it ever talks to MPI. Waiting threads sleep.
 #pragma once
 
 #include <atomic>
@@ -22,7 +22,8 @@ class ThreadTeam {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // work(thread) on every thread; returns when all have returned. The first exception is thrown again here.
+  // work(thread) on every thread; returns when all have returned. The first exception is thrown
+  // again here.
   void run(const std::function<void(int thread)>& work);
 
   // item(thread, index) for each index below count, taken one by one.

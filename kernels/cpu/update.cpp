@@ -1,5 +1,6 @@
-// Z = sum_j d_j A_j B_j^T as one product over pairs: (diag(d) A)^T B (arXiv 2511.16652, equation of the update), with the noise
-// made again and the pairs without a difference left out. Then the step.
+// Z = sum_j d_j A_j B_j^T as one product over pairs: (diag(d) A)^T B (arXiv 2511.16652, equation of
+// the update), with the noise made again and the pairs without a difference left out. Then the
+// step.
 #include <algorithm>
 #include <chrono>
 #include <numeric>
@@ -12,10 +13,11 @@
 namespace eggroll::cpu {
 namespace {
 
-constexpr size_t kStretch = 512;                 // terms of one product: operands stay in the second-level cache
-constexpr size_t kSmallestBucket = 16384;        // elements; smaller tensors travel together
-constexpr size_t kUnitRows = 1024;               // rows of a tensor that one thread makes at a time
-constexpr uint64_t kPairsWithin32Bits = 262144;  // terms with |d A B| <= 2 * 63 * 63 whose sum stays below 2^31
+constexpr size_t kStretch = 512;  // terms of one product: operands stay in the second-level cache
+constexpr size_t kSmallestBucket = 16384;  // elements; smaller tensors travel together
+constexpr size_t kUnitRows = 1024;         // rows of a tensor that one thread makes at a time
+constexpr uint64_t kPairsWithin32Bits =
+    262144;  // terms with |d A B| <= 2 * 63 * 63 whose sum stays below 2^31
 
 static_assert(kPairsWithin32Bits * 2 * kNoiseMax * kNoiseMax < (uint64_t{1} << 31));
 
@@ -37,16 +39,19 @@ void CpuBackend::plan_update() {
   // Largest first, so that no thread starts a long piece when the others are done.
   std::vector<size_t> order(buckets.size());
   std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return buckets[a].size > buckets[b].size; });
+  std::ranges::stable_sort(order,
+                           [&](size_t a, size_t b) { return buckets[a].size > buckets[b].size; });
   size_t largest_in = 0, largest_out = 0;
   for (size_t b : order) {
     const UpdateBucket& bucket = buckets[b];
     for (uint32_t t = 0; t < layout_.tensors().size(); ++t) {
       const TensorSpec& tensor = layout_[t];
       if (tensor.offset < bucket.offset || tensor.offset >= bucket.offset + bucket.size) continue;
-      const uint32_t rows = is_vectors[b] ? tensor.rows : std::min<uint32_t>(tensor.rows, kUnitRows);
+      const uint32_t rows =
+          is_vectors[b] ? tensor.rows : std::min<uint32_t>(tensor.rows, kUnitRows);
       for (uint32_t row = 0; row < tensor.rows; row += rows)
-        units_.push_back({t, row, std::min(rows, tensor.rows - row), static_cast<uint32_t>(buckets_.size())});
+        units_.push_back(
+            {t, row, std::min(rows, tensor.rows - row), static_cast<uint32_t>(buckets_.size())});
       if (!is_vectors[b]) {
         largest_in = std::max<size_t>(largest_in, tensor.cols);
         largest_out = std::max<size_t>(largest_out, rows);
@@ -56,9 +61,10 @@ void CpuBackend::plan_update() {
     bucket_is_vectors_.push_back(is_vectors[b]);
   }
   for (int t = 0; t < team_.size(); ++t)
-    update_workspaces_.push_back({Buffer<int8_t>(largest_out * kStretch), Buffer<int8_t>(largest_in * kStretch),
-                                  Buffer<int8_t>(4 * std::max<size_t>({largest_in, largest_out,
-                                                                       2 * settings_.shape.width}))});
+    update_workspaces_.push_back(
+        {Buffer<int8_t>(largest_out * kStretch), Buffer<int8_t>(largest_in * kStretch),
+         Buffer<int8_t>(4 *
+                        std::max<size_t>({largest_in, largest_out, 2 * settings_.shape.width}))});
 }
 
 // The pairs come in fours of terms; a term is (pair, q). What is missing to a four adds nothing.
@@ -83,7 +89,8 @@ void CpuBackend::make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, ui
           present[k] = term < terms;
           d[k] = present[k] ? active[term / r].d : int8_t{0};
           if (!present[k]) continue;
-          isa_.noise_panel({settings_.seed, epoch, unit.tensor, static_cast<uint32_t>(pairs_.first + active[term / r].pair)},
+          isa_.noise_panel({settings_.seed, epoch, unit.tensor,
+                            static_cast<uint32_t>(pairs_.first + active[term / r].pair)},
                            static_cast<uint32_t>(element_of_term(term % r)), n, row);
         }
       };
@@ -99,8 +106,9 @@ void CpuBackend::make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, ui
 void CpuBackend::make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
                              std::span<const ActivePair> active, int32_t* z) const {
   for (const ActivePair& pair : active) {
-    isa_.noise({settings_.seed, epoch, unit.tensor, static_cast<uint32_t>(pairs_.first + pair.pair)}, 0, 2 * unit.rows,
-               w.noise.data());
+    isa_.noise(
+        {settings_.seed, epoch, unit.tensor, static_cast<uint32_t>(pairs_.first + pair.pair)}, 0,
+        2 * unit.rows, w.noise.data());
     isa_.outer_vector(w.noise.data(), pair.d, unit.rows, z);
   }
 }
@@ -123,13 +131,15 @@ void CpuBackend::reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, bo
   std::vector<ActivePair> active;
   for (size_t j = 0; j < d.size(); ++j)
     if (d[j] != 0) active.push_back({static_cast<uint32_t>(j), d[j]});
-  const size_t stretch = wide ? kPairsWithin32Bits / settings_.noise_rank : std::max<size_t>(active.size(), 1);
+  const size_t stretch =
+      wide ? kPairsWithin32Bits / settings_.noise_rank : std::max<size_t>(active.size(), 1);
 
   std::vector<std::atomic<uint32_t>> left(buckets_.size());
   for (const UpdateUnit& unit : units_) ++left[unit.bucket];
   size_t ready = 0;
   const auto report = [&] {
-    while (ready < buckets_.size() && left[ready].load(std::memory_order_acquire) == 0) progress.bucket_ready(ready++);
+    while (ready < buckets_.size() && left[ready].load(std::memory_order_acquire) == 0)
+      progress.bucket_ready(ready++);
     progress.poll();
   };
   std::atomic<size_t> next{0};
@@ -173,7 +183,8 @@ std::span<int64_t> CpuBackend::wide_partial_update(size_t bucket) {
 
 uint64_t CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
   const auto [offset, size] = buckets_[bucket];
-  const int64_t threshold = std::max<int64_t>(1, bucket_is_vectors_[bucket] ? rule.vector_threshold : rule.matrix_threshold);
+  const int64_t threshold = std::max<int64_t>(
+      1, bucket_is_vectors_[bucket] ? rule.vector_threshold : rule.matrix_threshold);
   packed_is_current_ = false;
   std::atomic<uint64_t> changed{0};
   const auto step_range = [&](size_t first, size_t count) {
@@ -182,13 +193,15 @@ uint64_t CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
     if (wide) {
       const int64_t* z = wide_z_.data() + first;
       for (size_t i = 0; i < count; ++i)
-        moved += settings_.update == UpdateRule::threshold
-                     ? step_by_sign(z[i], threshold, parameters[i])
-                     : step_by_evidence(z[i], threshold, accumulators_.data()[first + i], parameters[i]);
+        moved +=
+            settings_.update == UpdateRule::threshold
+                ? step_by_sign(z[i], threshold, parameters[i])
+                : step_by_evidence(z[i], threshold, accumulators_.data()[first + i], parameters[i]);
     } else if (settings_.update == UpdateRule::threshold) {
       moved = isa_.step_threshold(z_.data() + first, threshold, count, parameters);
     } else {
-      moved = isa_.step_sigma_delta(z_.data() + first, threshold, count, accumulators_.data() + first, parameters);
+      moved = isa_.step_sigma_delta(z_.data() + first, threshold, count,
+                                    accumulators_.data() + first, parameters);
     }
     changed += moved;
   };

@@ -1,5 +1,6 @@
 // Whatever is wrong with options, files or data: one line that names it, exit code 2 of every rank,
 // nothing computed and nothing written.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <iostream>
@@ -166,7 +167,7 @@ std::string as_code(std::string text) {
   for (size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2)
     text.insert(at, "\\");
   const bool holds_backticks = text.find('`') != std::string::npos;
-  return holds_backticks ? "`` " + text + " ``" : "`" + text + "`";
+  return holds_backticks ? fmt::format("`` {} ``", text) : fmt::format("`{}`", text);
 }
 
 // Prints the table as a document can hold it.
@@ -174,10 +175,10 @@ TEST_F(Misuse, IsRefusedInOneLineWithExitCodeTwo) {
   std::string table = "| what is wrong | command | the line | exit code |\n|---|---|---|---|\n";
   for (const Case& c : cases()) {
     const Refusal refusal = expect_refusal(c, eggroll(c.arguments, c.environment));
-    std::string command = c.environment.empty() ? "" : c.environment + " ";
-    command += "eggroll " + c.arguments;
-    table += "| " + c.what + " | " + as_code(command) + " | " + as_code(refusal.line) + " | " +
-             std::to_string(refusal.exit_code) + " |\n";
+    const std::string command =
+        fmt::format("{}{}eggroll {}", c.environment, c.environment.empty() ? "" : " ", c.arguments);
+    table += fmt::format("| {} | {} | {} | {} |\n", c.what, as_code(command), as_code(refusal.line),
+                         refusal.exit_code);
   }
   std::cout << table;
 }

@@ -92,9 +92,13 @@ using Case = std::tuple<uint32_t, int, Rounding, Carry>;  // width, noise rank
 std::string name_of(const testing::TestParamInfo<Case>& info) {
   const auto [width, noise_rank, rounding, carry] = info.param;
   const char* carry_name[] = {"own", "pair", "reset"};
-  return std::string("w").append(std::to_string(width)) + "_r" + std::to_string(noise_rank) +
-         (rounding == Rounding::nearest ? "_nearest_" : "_floor_") +
-         carry_name[static_cast<int>(carry)];
+  std::string name = "w";
+  name += std::to_string(width);
+  name += "_r";
+  name += std::to_string(noise_rank);
+  name += rounding == Rounding::nearest ? "_nearest_" : "_floor_";
+  name += carry_name[static_cast<int>(carry)];
+  return name;
 }
 
 class IntRnn : public testing::TestWithParam<Case> {};

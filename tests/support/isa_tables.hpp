@@ -13,7 +13,7 @@ namespace eggroll::test {
 
 struct IsaTable {
   const cpu::Isa* isa;
-  bool transposes_panels;  // panel order as isa_avx512.cpp documents it, otherwise natural order
+  bool transposes_panels;  // panel order as avx512.hpp documents it, otherwise natural order
 
   // The output that stands at a position of a panel.
   size_t output_at(size_t position) const {

@@ -1,8 +1,8 @@
 #include "worker/lm/lm_task.hpp"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "common/check.hpp"
 #include "worker/lm/text_statistics.hpp"
@@ -21,15 +21,20 @@ BackendSettings backend_settings(const RunConfig& config, int threads) {
 }
 
 LmTask::LmTask(const RunConfig& config, int threads)
-    : config_(config), corpus_(config.data, config.held_out), slice_bytes_(corpus_.train().size() / config.sequences()) {
+    : config_(config),
+      corpus_(config.data, config.held_out),
+      slice_bytes_(corpus_.train().size() / config.sequences()) {
   if (slice_bytes_ < config.tokens_per_update)
-    throw ConfigError(fmt::format(
-        "population = {}, group-size = {}, tokens-per-update = {}: {} sequences need at least {} bytes of training text, "
-        "{} has {} (held-out = {})",
-        config.population, config.group_size, config.tokens_per_update, config.sequences(),
-        config.sequences() * config.tokens_per_update, config.data, corpus_.train().size(), config.held_out));
+    throw ConfigError(
+        fmt::format("population = {}, group-size = {}, tokens-per-update = {}: {} sequences need "
+                    "at least {} bytes of training text, "
+                    "{} has {} (held-out = {})",
+                    config.population, config.group_size, config.tokens_per_update,
+                    config.sequences(), config.sequences() * config.tokens_per_update, config.data,
+                    corpus_.train().size(), config.held_out));
   constexpr uint64_t kShortestStream = 64;  // bytes; below that a stream is mostly its cold start
-  validation_streams_ = std::min(config.validate_streams, corpus_.held_out().size() / kShortestStream);
+  validation_streams_ =
+      std::min(config.validate_streams, corpus_.held_out().size() / kShortestStream);
   backend_ = make_backend(config.device, backend_settings(config, threads));
 }
 
@@ -64,7 +69,8 @@ std::vector<std::string> LmTask::reference_lines() const {
                       unigram_cross_entropy(text, corpus_.train())),
           fmt::format("held-out bigram entropy  {:.3f} bits/byte (counts of the training text)",
                       bigram_cross_entropy(text, corpus_.train())),
-          fmt::format("gzip -9                  {:.3f} bits/byte (the held-out text alone)", gzip_bits_per_byte(text))};
+          fmt::format("gzip -9                  {:.3f} bits/byte (the held-out text alone)",
+                      gzip_bits_per_byte(text))};
 }
 
 }  // namespace eggroll

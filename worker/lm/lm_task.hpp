@@ -1,4 +1,5 @@
-// Pretraining an integer recurrent language model on bytes. A member's fitness is the sum of its scores over its segment, in 1/16 bit.
+// Pretraining an integer recurrent language model on bytes. A member's fitness is the sum of its
+// scores over its segment, in 1/16 bit.
 #pragma once
 
 #include "worker/lm/corpus.hpp"
@@ -22,8 +23,8 @@ class LmTask final : public Task {
  private:
   RunConfig config_;
   Corpus corpus_;
-  uint64_t slice_bytes_;        // of the training text, each sequence's own
-  uint64_t validation_streams_; // fewer than asked for when little text is held out
+  uint64_t slice_bytes_;         // of the training text, each sequence's own
+  uint64_t validation_streams_;  // fewer than asked for when little text is held out
   std::unique_ptr<Backend> backend_;
 };
 

@@ -1,0 +1,40 @@
+// What the two files of the AVX-512 table share: short names for loads and stores, the product
+// instruction, panel order.
+//
+// Panel order: byte 16 j + 4 L + e of a panel holds output 16 L + 4 j + e, so that packs_epi32 and
+// packs_epi16, which work inside 128-bit lanes, put results back into natural order. It is a
+// transposition of 4 x 4 dwords and its own inverse.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/cpu/portable.hpp"
+
+namespace eggroll::cpu {
+namespace {
+
+inline __m512i load(const void* p) { return _mm512_loadu_si512(p); }
+inline void store(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
+inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+
+// acc += dot of four u8 with four s8. The intrinsic makes g++ 12 spill an array of accumulators to
+// memory.
+inline void dot4(__m512i& acc, __m512i u8, __m512i s8) {
+  asm("vpdpbusd %2,%1,%0" : "+v"(acc) : "v"(u8), "v"(s8));
+}
+
+[[maybe_unused]] __m512i transpose_dwords(__m512i v) {
+  return _mm512_permutexvar_epi32(
+      _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v);
+}
+
+}  // namespace
+
+// isa_avx512_linear.cpp
+namespace avx512 {
+double product_loop(uint64_t iterations);
+void pack(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compensation);
+void linear(const LinearCall& call);
+}  // namespace avx512
+
+}  // namespace eggroll::cpu
