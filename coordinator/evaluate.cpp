@@ -17,7 +17,7 @@ namespace po = boost::program_options;
 
 int evaluate_command(const std::vector<std::string>& arguments) {
   std::string checkpoint, data;
-  uint64_t streams;
+  int64_t streams;
   int threads;
   po::options_description options(
       "eggroll evaluate: bits per byte of the unperturbed model on a text");
@@ -39,20 +39,21 @@ int evaluate_command(const std::vector<std::string>& arguments) {
   if (threads < 1 || threads > 1024)
     throw ConfigError(fmt::format("threads = {}: allowed are 1 to 1024", threads));
 
-  const CheckpointReader reader = open_checkpoint(checkpoint);
+  const CheckpointReader reader = open_checkpoint("checkpoint", checkpoint);
   RunConfig config = parse_config_text(reader.header().config, checkpoint);
   config.data = data;
   const bool held_out = values.count("held-out") != 0;
   const Corpus corpus(data, held_out ? config.held_out : 0.0);
   const auto text = held_out ? corpus.held_out() : corpus.all();
-  if (streams < 1 || text.size() / streams < 2)
+  if (streams < 1 || text.size() / static_cast<uint64_t>(streams) < 2)
     throw ConfigError(fmt::format("streams = {}: allowed are 1 to {} for {} bytes of text", streams,
                                   text.size() / 2, text.size()));
   const auto backend = make_backend(config.device, backend_settings(config, threads));
   backend->write_parameters(parameters_for(reader, checkpoint, config.shape()));
 
   Stopwatch watch;
-  const StreamScores scores = backend->score_streams(text, streams, 0, streams);
+  const StreamScores scores = backend->score_streams(text, static_cast<uint64_t>(streams), 0,
+                                                     static_cast<uint64_t>(streams));
   const Validation loss = validation_of(scores, reader.header().generation, watch.elapsed_s());
   const double unigram =
       held_out ? unigram_cross_entropy(text, corpus.train()) : unigram_entropy(text);

@@ -23,7 +23,7 @@ int inspect_command(const std::vector<std::string>& arguments) {
     fmt::print("{}", fmt::streamed(options));
     return 0;
   }
-  const CheckpointReader reader = open_checkpoint(checkpoint);
+  const CheckpointReader reader = open_checkpoint("checkpoint", checkpoint);
   const CheckpointHeader& header = reader.header();
   const RunConfig config = parse_config_text(header.config, checkpoint);
   const ParameterLayout layout = int_rnn_layout(config.shape());

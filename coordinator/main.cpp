@@ -35,6 +35,12 @@ constexpr int kBroke = 1, kMisused = 2;
 
 void complain(const std::string& what) { fmt::print(stderr, "eggroll: {}\n", what); }
 
+// By the launcher's word, where MPI is not up: what every rank has to say is said once.
+bool is_first_rank() {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  return !rank || std::string(rank) == "0";
+}
+
 int train_on_all_ranks(const std::vector<std::string>& arguments) {
   const eggroll::MpiSession session;
   const auto group = session.world();
@@ -74,20 +80,18 @@ int main(int argc, char** argv) {
     if (command == "train") {
       if (std::ranges::find(arguments, "--help") == arguments.end())
         return train_on_all_ranks(arguments);
-      const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
-      if (!rank || std::string(rank) == "0") fmt::print("{}", eggroll::train_help());
+      if (is_first_rank()) fmt::print("{}", eggroll::train_help());
       return 0;
     }
     if (command == "evaluate") return run_alone(eggroll::evaluate_command, command, arguments);
     if (command == "sample") return run_alone(eggroll::sample_command, command, arguments);
     if (command == "inspect") return run_alone(eggroll::inspect_command, command, arguments);
     if (command == "bench") return run_alone(eggroll::bench_command, command, arguments);
-    complain(fmt::format(
+    throw eggroll::ConfigError(fmt::format(
         "{}: allowed commands are train, evaluate, sample, inspect, bench; see eggroll --help",
         command));
-    return kMisused;
   } catch (const eggroll::ConfigError& e) {
-    complain(e.what());
+    if (is_first_rank()) complain(e.what());
     return kMisused;
   } catch (const std::exception& e) {
     complain(e.what());

@@ -52,7 +52,7 @@ void put(uint8_t byte, bool terminal) {
 
 int sample_command(const std::vector<std::string>& arguments) {
   std::string checkpoint, prompt;
-  uint64_t length, seed;
+  int64_t length, seed;
   double temperature, top_p;
   po::options_description options("eggroll sample: text from a trained language model");
   options.add_options()("checkpoint", po::value(&checkpoint)->required()->value_name("PATH"),
@@ -75,22 +75,25 @@ int sample_command(const std::vector<std::string>& arguments) {
     throw ConfigError(fmt::format("temperature = {}: allowed are 0 to 100", temperature));
   if (!(top_p > 0 && top_p <= 1))
     throw ConfigError(fmt::format("top-p = {}: allowed are numbers above 0, up to 1", top_p));
+  if (length < 0)
+    throw ConfigError(fmt::format("length = {}: allowed are whole numbers from 0", length));
+  if (seed < 0) throw ConfigError(fmt::format("seed = {}: allowed are whole numbers from 0", seed));
   if (prompt.empty()) throw ConfigError("prompt: allowed is any text of at least one byte");
 
-  const CheckpointReader reader = open_checkpoint(checkpoint);
+  const CheckpointReader reader = open_checkpoint("checkpoint", checkpoint);
   const RunConfig config = parse_config_text(reader.header().config, checkpoint);
   const auto backend = make_backend(config.device, backend_settings(config, 1));
   backend->write_parameters(parameters_for(reader, checkpoint, config.shape()));
 
   std::vector<int8_t> state(size_t{config.layers} * config.width, 0);
   std::array<int8_t, kVocabulary> logits{};
-  std::mt19937_64 generator(seed);
+  std::mt19937_64 generator(static_cast<uint64_t>(seed));
   const bool terminal = isatty(STDOUT_FILENO) == 1;
   for (const char c : prompt) {
     put(static_cast<uint8_t>(c), terminal);
     backend->next_logits(static_cast<uint8_t>(c), state, logits);
   }
-  for (uint64_t i = 0; i < length; ++i) {
+  for (int64_t i = 0; i < length; ++i) {
     const double uniform = static_cast<double>(generator() >> 11) * 0x1p-53;
     const uint8_t byte = choose(logits, temperature, top_p, uniform);
     put(byte, terminal);

@@ -123,29 +123,32 @@ std::vector<int8_t> parameters_for(const CheckpointReader& reader,
                                    const std::filesystem::path& path, const IntRnnShape& shape) {
   const RunConfig saved = parse_config_text(reader.header().config, path.string());
   if (saved.shape() != shape)
-    throw ConfigError(
-        fmt::format("{} holds layers = {}, width = {}; this run has layers = {}, width = {}",
-                    path.string(), saved.layers, saved.width, shape.layers, shape.width));
+    throw ConfigError(fmt::format(
+        "init = {}: holds layers = {}, width = {}; this run has layers = {}, width = {}",
+        path.string(), saved.layers, saved.width, shape.layers, shape.width));
   return reader.read_parameters(int_rnn_layout(shape));
 }
 
 std::vector<int8_t> start_parameters(const RunConfig& config) {
   if (config.init.empty()) return int_rnn_initial_parameters(config.shape(), config.seed);
-  return parameters_for(open_checkpoint(config.init), config.init, config.shape());
+  return parameters_for(open_checkpoint("init", config.init), config.init, config.shape());
 }
 
-CheckpointReader open_checkpoint(const std::filesystem::path& path) {
+CheckpointReader open_checkpoint(const std::string& option, const std::filesystem::path& path) {
   try {
     if (std::filesystem::is_directory(path))
       return CheckpointReader(
-          newest_checkpoint(path, [](const std::filesystem::path& damaged, const std::string& why) {
-            fmt::print(stderr, "eggroll: passing over {}: {}\n", damaged.string(), why);
+          newest_checkpoint(path, [](const std::filesystem::path&, const std::string& why) {
+            fmt::print(stderr, "eggroll: passing over {}\n", why);
           }));
     CheckpointReader reader(path);
     reader.verify();
     return reader;
-  } catch (const Error& e) {
-    throw ConfigError(e.what());  // the file is one that the user named
+  } catch (const Error& e) {  // the file is one that the user named
+    std::string_view what = e.what();
+    const std::string prefix = path.string() + ": ";
+    if (what.starts_with(prefix)) what.remove_prefix(prefix.size());
+    throw ConfigError(fmt::format("{} = {}: {}", option, path.string(), what));
   }
 }
 

@@ -33,8 +33,9 @@ RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& confi
 std::vector<int8_t> start_parameters(const RunConfig& config);
 
 // The checkpoint of a file, or the newest complete one of a folder (says on stderr which it passed
-// over); verified. Throws ConfigError.
-CheckpointReader open_checkpoint(const std::filesystem::path& path);
+// over); verified. Throws
+// ConfigError, with the option that named it.
+CheckpointReader open_checkpoint(const std::string& option, const std::filesystem::path& path);
 
 // Parameters for this shape out of a checkpoint. Throws ConfigError where the file's layout is
 // another.

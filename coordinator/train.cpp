@@ -69,7 +69,7 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
   std::string text;
   together(group, [&] {
     if (group.rank() != 0) return;
-    resumed_from.emplace(open_checkpoint(parsed.config.resume));
+    resumed_from.emplace(open_checkpoint("resume", parsed.config.resume));
     if (!resumed_from->is_complete())
       throw ConfigError(
           fmt::format("resume = {}: the file holds parameters only; start from it with --init",
@@ -104,7 +104,17 @@ void check_run_folder(const RunConfig& config) {
                                             : std::filesystem::path(config.resume).parent_path();
   const bool goes_on =
       !config.resume.empty() && std::filesystem::equivalent(resumed, config.run, error);
-  if (!goes_on && !list_checkpoints(config.run).empty())
+  if (goes_on) return;
+  if (std::filesystem::exists(config.run, error) &&
+      !std::filesystem::is_directory(config.run, error))
+    throw ConfigError(fmt::format("run = {}: is a file, needed is a folder", config.run));
+  bool is_taken = false;
+  try {
+    is_taken = !list_checkpoints(config.run).empty();
+  } catch (const Error& e) {
+    throw ConfigError(fmt::format("run = {}: {}", config.run, e.what()));
+  }
+  if (is_taken)
     throw ConfigError(fmt::format(
         "run = {}: the folder already holds a run; go on with --resume {} or choose another folder",
         config.run, config.run));

@@ -163,11 +163,14 @@ class Misuse : public testing::Test {
 };
 
 // A text as code in a table of Markdown.
-std::string as_code(std::string text) {
-  for (size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2)
-    text.insert(at, "\\");
-  const bool holds_backticks = text.find('`') != std::string::npos;
-  return holds_backticks ? fmt::format("`` {} ``", text) : fmt::format("`{}`", text);
+std::string as_code(const std::string& text) {
+  std::string code;
+  for (char c : text) {
+    if (c == '|') code += '\\';
+    code += c;
+  }
+  const bool holds_backticks = code.find('`') != std::string::npos;
+  return holds_backticks ? fmt::format("`` {} ``", code) : fmt::format("`{}`", code);
 }
 
 // Prints the table as a document can hold it.
