@@ -1,5 +1,6 @@
 #include "coordinator/fitness_message.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "common/partition.hpp"
@@ -17,7 +18,7 @@ size_t fitness_bytes(const RunConfig& config, uint64_t pairs) {
 void encode(const RunConfig& config, std::span<const int32_t> fitness,
             std::span<std::byte> message) {
   if (config.fitness_encoding == FitnessEncoding::int32) {
-    std::memcpy(message.data(), fitness.data(), fitness.size_bytes());
+    std::ranges::copy(std::as_bytes(fitness), message.begin());
     return;
   }
   std::vector<int8_t> sign(fitness.size() / 2);

@@ -143,6 +143,8 @@ CheckpointReader open_checkpoint(const std::string& option, const std::filesyste
           }));
     CheckpointReader reader(path);
     reader.verify();
+    if (reader.header().config.empty())
+      throw Error("has no attribute config, which names layers and width");
     return reader;
   } catch (const Error& e) {  // the file is one that the user named
     std::string_view what = e.what();

@@ -27,8 +27,9 @@ std::vector<int32_t> distinct_sizes(int n) {
 
 std::vector<int32_t> random_differences(size_t n, int32_t largest, std::mt19937_64& random) {
   std::vector<int32_t> difference(n);
+  const int64_t values = 2 * int64_t{largest} + 1;
   for (int32_t& v : difference)
-    v = static_cast<int32_t>(random() % (2 * uint64_t(largest) + 1)) - largest;
+    v = static_cast<int32_t>(static_cast<int64_t>(random() % values) - largest);
   return difference;
 }
 
