@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "common/check.hpp"
 
@@ -54,10 +55,25 @@ void keep_records(const std::filesystem::path& path, uint64_t completed) {
 bool output_is_terminal() {
   if (!isatty(STDOUT_FILENO)) return false;
   if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return true;
-  std::error_code error;
-  const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), error);
-  const std::string name = target.string();
-  return !error && (name.starts_with("/dev/pts/") || name.starts_with("/dev/tty"));
+  // Up to the launcher, past what may stand in between (a shell, a profiler).
+  pid_t process = getppid();
+  for (int level = 0; level < 8 && process > 1; ++level) {
+    const std::filesystem::path folder = fmt::format("/proc/{}", process);
+    std::ifstream status(folder / "stat");
+    std::string stat;
+    std::getline(status, stat);
+    const size_t open = stat.find('('), close = stat.rfind(')');  // pid (command) state ppid ...
+    if (open == std::string::npos || close == std::string::npos) return false;
+    const std::string command = stat.substr(open + 1, close - open - 1);
+    if (command == "mpirun" || command == "mpiexec" || command == "orterun") {
+      std::error_code error;
+      const std::string output = std::filesystem::read_symlink(folder / "fd" / "1", error).string();
+      return !error && (output.starts_with("/dev/pts/") || output.starts_with("/dev/tty"));
+    }
+    char state = 0;
+    std::istringstream(stat.substr(close + 1)) >> state >> process;
+  }
+  return false;
 }
 
 Validation validation_of(const StreamScores& scores, uint64_t generation, double seconds) {

@@ -32,18 +32,21 @@ UpdateReport apply_narrow(Backend& backend, Collectives& group, uint32_t noise_e
   Stopwatch watch;
   std::vector<Pending> pending(backend.buckets().size());
   size_t oldest = 0, started = 0;
+  double messages_s = 0;  // spent on messages while reconstructing
   const auto poll = [&] {
+    Stopwatch moving;
     while (oldest < started && pending[oldest]->test()) ++oldest;
+    messages_s += moving.elapsed_s();
   };
-  backend.reconstruct(noise_epoch, d, /*wide=*/false,
-                      {.bucket_ready =
-                           [&](size_t bucket) {
-                             pending[bucket] =
-                                 group.start_all_reduce_sum(backend.partial_update(bucket));
-                             started = bucket + 1;
-                           },
-                       .poll = poll});
-  report.reconstruct_s = watch.lap_s();
+  const auto start = [&](size_t bucket) {
+    Stopwatch starting;
+    pending[bucket] = group.start_all_reduce_sum(backend.partial_update(bucket));
+    started = bucket + 1;
+    messages_s += starting.elapsed_s();
+  };
+  backend.reconstruct(noise_epoch, d, /*wide=*/false, {.bucket_ready = start, .poll = poll});
+  report.reconstruct_s = watch.lap_s() - messages_s;
+  report.all_reduce_s = messages_s;
   for (size_t bucket = 0; bucket < pending.size(); ++bucket) {
     Collectives::wait(*pending[bucket]);
     report.all_reduce_s += watch.lap_s();
