@@ -134,6 +134,11 @@ std::vector<int8_t> start_parameters(const RunConfig& config) {
   return parameters_for(open_checkpoint("init", config.init), config.init, config.shape());
 }
 
+std::string without_path(const Error& error, const std::filesystem::path& path) {
+  const std::string what = error.what(), prefix = path.string() + ": ";
+  return what.starts_with(prefix) ? what.substr(prefix.size()) : what;
+}
+
 CheckpointReader open_checkpoint(const std::string& option, const std::filesystem::path& path) {
   try {
     if (std::filesystem::is_directory(path))
@@ -147,10 +152,7 @@ CheckpointReader open_checkpoint(const std::string& option, const std::filesyste
       throw Error("has no attribute config, which names layers and width");
     return reader;
   } catch (const Error& e) {  // the file is one that the user named
-    std::string_view what = e.what();
-    const std::string prefix = path.string() + ": ";
-    if (what.starts_with(prefix)) what.remove_prefix(prefix.size());
-    throw ConfigError(fmt::format("{} = {}: {}", option, path.string(), what));
+    throw ConfigError(fmt::format("{} = {}: {}", option, path.string(), without_path(e, path)));
   }
 }
 

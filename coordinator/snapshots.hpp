@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "common/check.hpp"
 #include "common/checkpoint.hpp"
 #include "common/collectives.hpp"
 #include "common/config.hpp"
@@ -31,6 +32,9 @@ RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& confi
 // What a new run starts from: the parameters of --init, or those the seed gives; everything else
 // starts at zero.
 std::vector<int8_t> start_parameters(const RunConfig& config);
+
+// What an error says, without the path that it may begin with.
+std::string without_path(const Error& error, const std::filesystem::path& path);
 
 // The checkpoint of a file, or the newest complete one of a folder (says on stderr which it passed
 // over); verified. Throws

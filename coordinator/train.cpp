@@ -112,7 +112,7 @@ void check_run_folder(const RunConfig& config) {
   try {
     is_taken = !list_checkpoints(config.run).empty();
   } catch (const Error& e) {
-    throw ConfigError(fmt::format("run: {}", e.what()));
+    throw ConfigError(fmt::format("run = {}: {}", config.run, without_path(e, config.run)));
   }
   if (is_taken)
     throw ConfigError(fmt::format(
