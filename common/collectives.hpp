@@ -16,7 +16,19 @@
 #include <string>
 #include <type_traits>
 
+#include "common/check.hpp"
+
 namespace eggroll {
+
+class Membership;
+struct Communicator;
+
+// Thrown by the calls of a group whose ranks are no longer all there, where there is a way to go on
+// without them (Membership).
+class GroupBroken : public Error {
+ public:
+  using Error::Error;
+};
 
 class Collectives {
  public:
@@ -36,6 +48,9 @@ class Collectives {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual int ranks_on_this_node() const = 0;
+  // True once the group is broken: every further call throws GroupBroken, so work for it is in
+  // vain. Any thread may ask.
+  virtual bool is_broken() const { return false; }
 
   // Rank 0's bytes to all.
   virtual void broadcast(std::span<std::byte> data) = 0;
@@ -48,6 +63,9 @@ class Collectives {
                        std::span<std::byte> mine) = 0;
   // The same number of bytes of each rank to every rank, in rank order.
   virtual void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) = 0;
+  // Each rank's bytes to the rank `distance` above it, in a circle; their sizes are known to both.
+  virtual void shift(std::span<const std::byte> mine, int distance,
+                     std::span<std::byte> arrived) = 0;
   virtual void barrier() = 0;
 
   // In-place element-wise sums over ranks. That they fit is for the caller to know. Any number may
@@ -80,8 +98,17 @@ class MpiSession {
   // All ranks; collective. Every group and its pending operations are destroyed before the session
   // is. A call longer than max_message elements travels as several messages: MPI counts in int.
   std::unique_ptr<Collectives> world(size_t max_message = size_t{1} << 30) const;
+  // The ranks of the membership's present view, by messages from rank to rank, none of which waits
+  // for a rank that is lost: its calls throw GroupBroken instead. The first call is collective over
+  // the world.
+  std::unique_ptr<Collectives> group_of(const Membership& membership,
+                                        size_t max_message = size_t{1} << 26);
+  int world_rank() const;
   // Ends every rank with this exit code; does not return.
   [[noreturn]] void abort(int code) const;
+
+ private:
+  std::shared_ptr<Communicator> between_ranks_;  // of group_of
 };
 
 std::string host_name();

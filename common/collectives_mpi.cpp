@@ -1,106 +1,20 @@
 // Collectives over MPI in host memory. Only non-blocking operations are used, as Open MPI burns a
-// core inside a blocking one; the exceptions are the set-up of a group and the session's own start
-// and end.
-// The C interface only: the C++ one of old is gone from the standard, and its headers do not
-// compile without warnings.
-#define OMPI_SKIP_MPICXX 1
-#define MPICH_SKIP_MPICXX 1
-
-#include <fmt/format.h>
-#include <mpi.h>
-#include <sched.h>
-#include <sys/prctl.h>
-#include <unistd.h>
-
+// core inside a blocking one; the exception is the set-up of a group.
 #include <algorithm>
-#include <array>
-#include <chrono>
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <limits>
 #include <numeric>
-#include <thread>
 #include <vector>
 
 #include "common/check.hpp"
 #include "common/collectives.hpp"
+#include "common/mpi_calls.hpp"
 
 namespace eggroll {
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using std::chrono::microseconds;
-
-// A peer that is already there answers within the yields, which leave the core to any other rank
-// that has work. After that a sleep is a sixteenth of the time waited so far: a wait ends about
-// that much late, half a millisecond at most, and a long one costs about three hundredths of a
-// core.
-constexpr microseconds kYieldFor{100};
-constexpr int kSleepShare = 16;
-constexpr microseconds kShortestSleep{20};
-constexpr microseconds kLongestSleep{500};
-// How long an exception may be held up by operations that the other ranks might never join.
-constexpr std::chrono::seconds kUnwindFor{2};
-// The kernel adds up to this much to a sleep; its default of 50 us would be most of a short one.
-constexpr unsigned long kTimerSlackNs = 1000;
-
-void pause_after(Clock::duration waited) {
-  if (waited < kYieldFor) {
-    sched_yield();
-  } else {
-    std::this_thread::sleep_for(
-        std::clamp<Clock::duration>(waited / kSleepShare, kShortestSleep, kLongestSleep));
-  }
-}
-
-std::string where() {
-  int rank = 0;
-  int size = 1;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  MPI_Comm_size(MPI_COMM_WORLD, &size);
-  return fmt::format("rank {} of {} on {}", rank, size, host_name());
-}
-
-void check_mpi(int code, const char* call) {
-  if (code == MPI_SUCCESS) return;
-  std::array<char, MPI_MAX_ERROR_STRING> text{};
-  int length = 0;
-  MPI_Error_string(code, text.data(), &length);
-  throw Error(fmt::format("{} failed: {} ({})", call, text.data(), where()));
-}
-
-[[noreturn]] void end_every_rank(int code) {
-  std::fflush(nullptr);
-  int size = 1;
-  MPI_Comm_size(MPI_COMM_WORLD, &size);
-  if (size == 1) {
-    MPI_Finalize();  // nobody to end: no banner, and the launcher's temporary files go
-  } else {
-    MPI_Abort(MPI_COMM_WORLD, code);
-  }
-  std::_Exit(code);
-}
-
-// A communicator with its owners: the group and the operations pending on it, whichever lives
-// longer.
-struct Communicator {
-  explicit Communicator(MPI_Comm owned) : handle(owned) { ++alive; }
-  ~Communicator() {
-    --alive;
-    // With operations that never completed it is left to the end of the process.
-    if (!is_abandoned) MPI_Comm_free(&handle);
-  }
-  Communicator(const Communicator&) = delete;
-  Communicator& operator=(const Communicator&) = delete;
-
-  MPI_Comm handle;
-  bool is_abandoned = false;  // nobody waits on it any more
-  static inline int alive = 0;
-};
 
 class MpiPending final : public Collectives::Pending {
  public:
@@ -246,6 +160,28 @@ class MpiCollectives final : public Collectives {
     bytes_sent_ += mine.size() * others();
   }
 
+  void shift(std::span<const std::byte> mine, int distance, std::span<std::byte> arrived) override {
+    const int to = (rank_ + distance) % size_, from = (rank_ + size_ - distance % size_) % size_;
+    if (to == rank_) return copy(mine, arrived);
+    MpiPending pending(communicator_);
+    for (size_t first = 0; first < arrived.size(); first += max_message_) {
+      const int count = static_cast<int>(std::min(max_message_, arrived.size() - first));
+      MPI_Request request = MPI_REQUEST_NULL;
+      const int code = MPI_Irecv(arrived.data() + first, count, MPI_BYTE, from, /*tag=*/0,
+                                 communicator_->handle, &request);
+      pending.add(code, request, "MPI_Irecv");
+    }
+    for (size_t first = 0; first < mine.size(); first += max_message_) {
+      const int count = static_cast<int>(std::min(max_message_, mine.size() - first));
+      MPI_Request request = MPI_REQUEST_NULL;
+      const int code = MPI_Isend(mine.data() + first, count, MPI_BYTE, to, /*tag=*/0,
+                                 communicator_->handle, &request);
+      pending.add(code, request, "MPI_Isend");
+    }
+    wait(pending);
+    bytes_sent_ += mine.size();
+  }
+
   void barrier() override {
     if (size_ == 1) return;
     MPI_Request request = MPI_REQUEST_NULL;
@@ -327,55 +263,8 @@ class MpiCollectives final : public Collectives {
 
 }  // namespace
 
-void Collectives::wait(Pending& pending) {
-  if (pending.test()) return;
-  const Clock::time_point start = Clock::now();
-  while (!pending.test()) pause_after(Clock::now() - start);
-}
-
-MpiSession::MpiSession() {
-  int is_initialized = 0;
-  MPI_Initialized(&is_initialized);
-  require(!is_initialized, "one MPI session a process");
-  std::signal(SIGPIPE, SIG_IGN);
-  prctl(PR_SET_TIMERSLACK, kTimerSlackNs, 0, 0, 0);
-  int provided = MPI_THREAD_SINGLE;
-  const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-  if (code != MPI_SUCCESS)
-    throw Error(fmt::format("MPI_Init_thread failed with code {} on {}", code, host_name()));
-  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  if (provided < MPI_THREAD_FUNNELED)
-    throw Error("this MPI library offers no thread level of MPI_THREAD_FUNNELED (" + where() + ")");
-}
-
-MpiSession::~MpiSession() {
-  const char* broken = nullptr;
-  if (std::uncaught_exceptions() > 0) {
-    broken = "an error left the scope of the MPI session";
-  } else if (Communicator::alive > 0) {
-    broken = "internal promise broken: groups are destroyed before the MPI session";
-  }
-  if (broken != nullptr) {
-    std::fprintf(stderr, "%s: %s\n", where().c_str(), broken);
-    end_every_rank(1);
-  }
-  MPI_Finalize();
-}
-
-std::unique_ptr<Collectives> MpiSession::world(size_t max_message) const {
-  require(max_message > 0 && max_message <= std::numeric_limits<int>::max(),
-          "a message length that MPI can count");
-  MPI_Comm duplicate = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &duplicate), "MPI_Comm_dup");
-  return std::make_unique<MpiCollectives>(duplicate, max_message);
-}
-
-void MpiSession::abort(int code) const { end_every_rank(code); }
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  if (gethostname(name.data(), name.size() - 1) != 0) return "unknown host";
-  return name.data();
+std::unique_ptr<Collectives> make_mpi_collectives(MPI_Comm communicator, size_t max_message) {
+  return std::make_unique<MpiCollectives>(communicator, max_message);
 }
 
 }  // namespace eggroll

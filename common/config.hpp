@@ -60,6 +60,8 @@ struct RunConfig {
   Schedule alpha_decay = {};
 
   std::string device = "cpu";
+  bool survive = false;
+  double silence_limit = 10;      // seconds
   int threads = 0;                // 0: the usable cores of the node, shared among its ranks
   uint64_t validate_every = 100;  // 0: only at the end; so too for checkpoints and digests
   uint64_t validate_streams = 64;

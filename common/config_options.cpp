@@ -208,6 +208,13 @@ std::vector<RunOption> make_table() {
                   [](const C& c) { return c.device == "cpu"; }}),
       changeable(number<&C::threads, 0, 1024>(
           "threads", machine, "threads of a rank; 0: its share of the machine's cores")),
+      of_invocation({"survive", machine, &C::survive, "",
+                     "go on inside the job when a rank is lost, on the ranks that are left",
+                     "allowed are true, false", always}),
+      changeable(number<&C::silence_limit, 2.0, 3600.0>(
+          "silence-limit", machine,
+          "survive: seconds without a sign after which a rank counts as lost; a process that ends "
+          "is noticed at once")),
       of_invocation({"dry-run", machine, &C::dry_run, "",
                      "check everything, print the complete config and what it costs, and stop",
                      "allowed are true, false", always}),

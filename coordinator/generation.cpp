@@ -18,7 +18,7 @@ GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& con
 
   // 1. Evaluate the members of my pairs: f_i = f(theta + sigma E_i).
   std::vector<int32_t> fitness(2 * mine.count);
-  task.evaluate(plan, fitness);
+  task.evaluate(plan, fitness, [&] { return group.is_broken(); });
   record.evaluate_s = watch.lap_s();
 
   // 2. Only scalars go up.

@@ -42,10 +42,10 @@ bool is_first_rank() {
 }
 
 int train_on_all_ranks(const std::vector<std::string>& arguments) {
-  const eggroll::MpiSession session;
+  eggroll::MpiSession session;
   const auto group = session.world();
   try {
-    return eggroll::train(arguments, *group);
+    return eggroll::train(arguments, session, *group);
   } catch (const eggroll::ConfigError& e) {  // the same on every rank
     if (group->rank() == 0) complain(e.what());
     return kMisused;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -52,6 +53,16 @@ void keep_records(const std::filesystem::path& path, uint64_t completed) {
 
 }  // namespace
 
+uint64_t recorded_generations(const std::filesystem::path& run, uint64_t generations) {
+  std::ifstream in(run / "metrics.jsonl");
+  uint64_t last = 0;
+  for (std::string line; std::getline(in, line);) {
+    const auto record = nlohmann::json::parse(line, nullptr, false);
+    if (record.is_object()) last = record.value("generation", last);
+  }
+  return std::min(last, generations);
+}
+
 bool output_is_terminal() {
   if (!isatty(STDOUT_FILENO)) return false;
   if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return true;
@@ -87,6 +98,7 @@ Validation validation_of(const StreamScores& scores, uint64_t generation, double
 RunLog::RunLog(const RunConfig& config, uint64_t completed, size_t parameters)
     : config_(config),
       completed_(completed),
+      recorded_(completed),
       parameters_(parameters),
       terminal_(output_is_terminal()) {
   const auto path = std::filesystem::path(config.run) / "metrics.jsonl";
@@ -153,6 +165,8 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
       {"all_reduce_s", record.update.all_reduce_s},
       {"step_s", record.update.step_s},
       {"checkpoint_s", extras.checkpoint_s},
+      {"ranks", extras.ranks},
+      {"guard_s", extras.guard_s},
       {"members_per_s", static_cast<double>(config_.population) / extras.generation_s},
       {"tokens_per_s", tokens / extras.generation_s},
       {"bytes_sent", record.bytes_sent - bytes_sent_before_},
@@ -164,17 +178,38 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
     json["validation_integer_bits_per_byte"] = extras.validation->integer_bits_per_byte;
     json["validation_s"] = extras.validation->seconds;
   }
+  if (extras.regrouping) {
+    json["regroup_s"] = extras.regrouping->seconds;
+    json["lost"] = extras.regrouping->lost;
+  }
   metrics_ << json.dump() << '\n';
   metrics_.flush();
   if (!metrics_) throw Error(fmt::format("{}/metrics.jsonl: cannot write", config_.run));
+  recorded_ = generation;
   const double since = watch_.elapsed_s() - last_shown_s_;
   if (generation == config_.generations || (terminal_ ? since > 0.2 : since > 10.0))
     show_progress(generation, train_bits, changed_share);
 }
 
-void RunLog::end(const std::vector<std::string>& summary) {
+void RunLog::go_back_to(uint64_t completed) {
+  interrupt();
+  bytes_sent_before_ = 0;  // the ranks that are left count anew
+  if (completed >= recorded_) return;
+  const auto path = std::filesystem::path(config_.run) / "metrics.jsonl";
+  metrics_.close();
+  keep_records(path, completed);
+  metrics_.open(path, std::ios::app);
+  if (!metrics_) throw Error(fmt::format("{}: cannot write", path.string()));
+  recorded_ = completed;
+}
+
+void RunLog::interrupt() {
   if (line_is_open_) show("\n");
   line_is_open_ = false;
+}
+
+void RunLog::end(const std::vector<std::string>& summary) {
+  interrupt();
   std::ofstream file(std::filesystem::path(config_.run) / "summary", std::ios::trunc);
   for (const std::string& line : summary) {
     show(line + "\n");

@@ -27,9 +27,18 @@ struct Validation {
 
 Validation validation_of(const StreamScores& scores, uint64_t generation, double seconds);
 
+// The ranks that are left after a loss have come together again.
+struct Regrouping {
+  double seconds = 0;  // from the loss being noticed on rank 0 until the run could go on
+  std::vector<std::string> lost;
+};
+
 struct GenerationExtras {
   double generation_s = 0;
   double alpha = 0;
+  int ranks = 1;
+  double guard_s = 0;  // keeping the guard (survive); part of generation_s
+  std::optional<Regrouping> regrouping;
   double checkpoint_s = 0;  // 0: none written
   std::optional<Validation> validation;
 };
@@ -45,6 +54,10 @@ class RunLog {
                   const GenerationExtras& extras);
   void validated(const Validation& validation);
   void end(const std::vector<std::string>& summary);
+  // The run goes on after `completed` generations: later records come again.
+  void go_back_to(uint64_t completed);
+  void interrupt();  // what stands on the progress line stays, the next word begins a new one
+  uint64_t recorded() const { return recorded_; }  // generations in metrics.jsonl
 
   const std::optional<Validation>& last_validation() const { return validation_; }
   double elapsed_s() const { return watch_.elapsed_s(); }
@@ -53,7 +66,8 @@ class RunLog {
   void show_progress(uint64_t generation, double train_bits, double changed_share);
 
   const RunConfig config_;
-  const uint64_t completed_;
+  uint64_t completed_;  // when this log began, or went back to
+  uint64_t recorded_;
   const size_t parameters_;
   const bool terminal_;
   std::ofstream metrics_;
@@ -63,6 +77,9 @@ class RunLog {
   uint64_t bytes_sent_before_ = 0;
   std::optional<Validation> validation_;
 };
+
+// How many of the first `generations` generations the metrics.jsonl of a run folder holds.
+uint64_t recorded_generations(const std::filesystem::path& run, uint64_t generations);
 
 // Whether a person watches: standard output is a terminal. Open MPI gives its ranks
 // pseudo-terminals, so under mpirun its own output counts.

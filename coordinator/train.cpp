@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <optional>
@@ -10,16 +9,12 @@
 #include "common/agreement.hpp"
 #include "common/check.hpp"
 #include "common/noise.hpp"
-#include "common/stopwatch.hpp"
 #include "coordinator/build_id.hpp"
 #include "coordinator/dry_run.hpp"
-#include "coordinator/generation.hpp"
-#include "coordinator/run_log.hpp"
-#include "coordinator/snapshots.hpp"
-#include "coordinator/step_size.hpp"
+#include "coordinator/run.hpp"
 #include "coordinator/stop_signal.hpp"
+#include "coordinator/survivors.hpp"
 #include "coordinator/thread_count.hpp"
-#include "worker/task.hpp"
 
 namespace eggroll {
 namespace {
@@ -41,15 +36,6 @@ void together(Collectives& group, Work&& work) {
                                                      failure->rank, failure->host));
 }
 
-// What one run holds from its first generation to its last.
-struct Run {
-  RunConfig config;
-  std::optional<CheckpointReader> resumed_from;  // rank 0 of a resumed run
-  std::unique_ptr<Task> task;
-  RunPosition position;
-  std::optional<RunLog> log;  // rank 0
-};
-
 // Every rank parses for itself, so that a file missing on one host is found; rank 0 decides what a
 // resumed run goes on with.
 RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives& group,
@@ -62,6 +48,7 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
   agree(group, {{"build", build_id()},
                 {"resume", parsed.config.resume},
                 {"dry-run", parsed.config.dry_run ? "yes" : "no"},
+                {"survive", parsed.config.survive ? "yes" : "no"},
                 {"config", write_config(parsed.config)}});
   if (parsed.config.resume.empty()) return parsed.config;
 
@@ -92,6 +79,7 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
   group.broadcast(bytes_of(text));
   config = parse_config_text(text, "the resumed run");
   config.dry_run = parsed.config.dry_run;
+  config.survive = parsed.config.survive;
   config.resume = parsed.config.resume;
   return config;
 }
@@ -133,108 +121,6 @@ void open_run_folder(const RunConfig& config) {
   if (!file) throw ConfigError(fmt::format("run = {}: cannot write {}", config.run, path.string()));
 }
 
-// The digests of the single tensors, one after another, each 16 characters.
-std::string tensor_digests(Backend& backend, UpdateRule update) {
-  std::vector<int8_t> parameters(backend.layout().size());
-  std::vector<int32_t> accumulators(update == UpdateRule::sigma_delta ? parameters.size() : 0);
-  backend.read_parameters(parameters);
-  backend.read_accumulators(accumulators);
-  std::string digests;
-  for (const TensorSpec& tensor : backend.layout().tensors())
-    digests += parameters_digest(
-        std::span(parameters).subspan(tensor.offset, tensor.size()),
-        accumulators.empty() ? std::span<int32_t>()
-                             : std::span(accumulators).subspan(tensor.offset, tensor.size()));
-  return digests;
-}
-
-void stop_on_different_digests(Collectives& group, Backend& backend, const RunConfig& config,
-                               uint64_t generation) {
-  const std::string mine = tensor_digests(backend, config.update);
-  std::string all(mine.size() * static_cast<size_t>(group.size()), ' ');
-  group.all_gather(bytes_of(mine), bytes_of(all));
-  for (size_t at = 0; at < all.size(); at += 16) {
-    const size_t rank = at / mine.size(), tensor = at % mine.size() / 16;
-    if (all.compare(at, 16, all, 16 * tensor, 16) == 0) continue;
-    throw Error(
-        fmt::format("after generation {} tensor {} of rank {} (digest {}) differs from that of "
-                    "rank 0 (digest {}); "
-                    "go on from the last checkpoint with --resume {}",
-                    generation, backend.layout()[tensor].name, rank, all.substr(at, 16),
-                    all.substr(16 * tensor, 16), config.run));
-  }
-}
-
-std::optional<Validation> validate(Collectives& group, Task& task, uint64_t generation) {
-  Stopwatch watch;
-  const StreamScores mine = task.validate(group.rank(), group.size());
-  int64_t sums[3] = {mine.score_sum, mine.loss_2e24, static_cast<int64_t>(mine.tokens)};
-  Collectives::wait(*group.start_all_reduce_sum(std::span<int64_t>(sums)));
-  if (sums[2] == 0) return std::nullopt;
-  return validation_of({sums[0], sums[1], static_cast<uint64_t>(sums[2])}, generation,
-                       watch.elapsed_s());
-}
-
-bool is_due(uint64_t every, uint64_t generation) { return every != 0 && generation % every == 0; }
-
-// Rank 0: what happens between the generations completed so far and the next one.
-GenerationPlan make_plan(const Run& run, bool stopping) {
-  const RunConfig& config = run.config;
-  const uint64_t completed = run.position.generation;
-  const bool at_end = completed == config.generations;
-  const bool asked = take_checkpoint_request();
-  const bool at_start =
-      run.resumed_from ? completed == run.resumed_from->header().generation : completed == 0;
-  return {.generation = completed,
-          .data_position = run.position.data_position,
-          .noise_epoch =
-              static_cast<uint32_t>(config.noise_reuse == 0 ? 0 : completed / config.noise_reuse),
-          .action = at_end || stopping ? GenerationAction::stop : GenerationAction::run,
-          .write_checkpoint = !at_start && (asked || at_end || stopping ||
-                                            is_due(config.checkpoint_every, completed)),
-          .validate = (at_end || (is_due(config.validate_every, completed) && !stopping)) &&
-                      !(at_start && run.resumed_from),
-          .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};
-}
-
-void run_generations(Run& run, Collectives& group) {
-  const RunConfig& config = run.config;
-  Task& task = *run.task;
-  bool stopping = false;
-  GenerationPlan plan;
-  GenerationRecord record;
-  GenerationExtras extras;
-  bool has_record = false;
-  for (;;) {
-    const GenerationPlan done = plan;
-    if (group.rank() == 0) plan = make_plan(run, stopping || stop_requested());
-    group.broadcast(bytes_of(plan));
-
-    if (plan.compare_digests)
-      stop_on_different_digests(group, task.backend(), config, plan.generation);
-    if (plan.validate) extras.validation = validate(group, task, plan.generation);
-    Stopwatch watch;
-    if (plan.write_checkpoint) {
-      write_snapshot(config, group, task, run.position);
-      extras.checkpoint_s = watch.elapsed_s();
-    }
-    if (run.log) {
-      if (extras.validation) run.log->validated(*extras.validation);
-      if (has_record) run.log->generation(done, record, extras);
-    }
-    if (plan.action == GenerationAction::stop) return;
-
-    watch.lap_s();
-    record = run_generation(plan, config, group, task, stop_requested());
-    extras = {};
-    extras.generation_s = watch.elapsed_s();
-    extras.alpha = alpha_at(config, plan.generation);
-    has_record = true;
-    stopping |= record.stop_requested;
-    run.position = {plan.generation + 1, task.advance(plan.data_position)};
-  }
-}
-
 std::vector<std::string> summary_of(Run& run, uint64_t generations_run) {
   const RunConfig& config = run.config;
   const double seconds = run.log->elapsed_s();
@@ -261,18 +147,11 @@ std::vector<std::string> summary_of(Run& run, uint64_t generations_run) {
   return lines;
 }
 
-}  // namespace
-
-int train(const std::vector<std::string>& arguments, Collectives& group) {
-  Run run;
-  run.config = agree_on_config(arguments, group, run.resumed_from);
+// Everything that can be wrong on some rank, and then the start values or the checkpoint: after
+// this the generations may begin.
+void prepare(Run& run, Collectives& group) {
   const RunConfig& config = run.config;
   const int threads = config.threads != 0 ? config.threads : usable_threads(group);
-  if (config.dry_run) {
-    together(group, [&] { make_task(config, threads); });
-    if (group.rank() == 0) fmt::print("{}", dry_run_report(config, group.size(), threads));
-    return 0;
-  }
   std::vector<int8_t> start(int_rnn_layout(config.shape()).size());
   together(group, [&] {
     if (group.rank() == 0) check_run_folder(config);
@@ -293,29 +172,57 @@ int train(const std::vector<std::string>& arguments, Collectives& group) {
         load_snapshot(run.resumed_from ? &*run.resumed_from : nullptr, config, group, *run.task);
   }
 
-  const uint64_t first = run.position.generation;
+  run.first_generation = run.position.generation;
   const size_t parameters = run.task->backend().layout().size();
   together(group, [&] {
     if (group.rank() != 0) return;
     open_run_folder(config);
-    run.log.emplace(config, first, parameters);
+    run.log.emplace(config, run.first_generation, parameters);
   });
   if (run.log)
     run.log->say(
         fmt::format("{}: {} parameters, population {}, {} rank{}, {}; run folder {}{}", config.task,
                     parameters, config.population, group.size(), group.size() == 1 ? "" : "s",
                     run.task->backend().description(), config.run,
-                    first == 0 ? "" : fmt::format(", resumed after generation {}", first)));
+                    run.first_generation == 0
+                        ? ""
+                        : fmt::format(", resumed after generation {}", run.first_generation)));
   install_signal_handlers();
-  run_generations(run, group);
+}
 
-  if (run.log) {
-    run.log->end(summary_of(run, run.position.generation - first));
-    if (run.position.generation != config.generations)
-      run.log->say(
-          fmt::format("stopped by a signal; go on with: eggroll train --resume {}", config.run));
+// Rank 0: the last lines.
+void conclude(Run& run) {
+  const RunConfig& config = run.config;
+  run.log->end(summary_of(run, run.position.generation - run.first_generation));
+  if (run.position.generation != config.generations)
+    run.log->say(
+        fmt::format("stopped by a signal; go on with: eggroll train --resume {}", config.run));
+}
+
+}  // namespace
+
+int train(const std::vector<std::string>& arguments, MpiSession& session, Collectives& world) {
+  Run run;
+  run.config = agree_on_config(arguments, world, run.resumed_from);
+  const RunConfig& config = run.config;
+  if (config.dry_run) {
+    const int threads = config.threads != 0 ? config.threads : usable_threads(world);
+    together(world, [&] { make_task(config, threads); });
+    if (world.rank() == 0) fmt::print("{}", dry_run_report(config, world.size(), threads));
+    return 0;
   }
-  return 0;
+  if (!config.survive || world.size() == 1) {
+    prepare(run, world);
+    run_generations(run, world);
+    if (run.log) conclude(run);
+    return 0;
+  }
+  together(world, [&] { check_launcher_lets_survive(world.size()); });
+  Membership membership(world, config.silence_limit);
+  const SurvivedRun survived = run_with_survivors(
+      run, session, membership, [&run](Collectives& group) { prepare(run, group); });
+  if (survived.leads && survived.exit_code == 0) conclude(run);
+  return survived.exit_code;
 }
 
 }  // namespace eggroll

@@ -10,8 +10,8 @@
 
 namespace eggroll {
 
-// Collective; returns the exit code. A ConfigError is the same on every rank; any other exception
-// is this rank's alone.
-int train(const std::vector<std::string>& arguments, Collectives& group);
+// Collective over the world, a group of all ranks; returns the exit code. A ConfigError is the same
+// on every rank; any other exception is this rank's alone.
+int train(const std::vector<std::string>& arguments, MpiSession& session, Collectives& world);
 
 }  // namespace eggroll

@@ -47,6 +47,9 @@ struct Evaluation {
       0;  // its parity says which member of a pair hands on its state (Carry::pair)
   uint32_t noise_epoch = 0;
   Segments segments;
+  // Asked between tiles, on any thread; once it says yes the rest is left out, and neither scores
+  // nor carried states are of use. May be empty.
+  std::function<bool()> give_up = {};
 };
 
 // A contiguous part of the parameter arena that travels in one all-reduce.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,8 +24,10 @@ class Task {
   virtual std::string data_digest()
       const = 0;  // of all it reads, 16 hex digits: the same on all ranks and after a resume
 
-  // Fitness of the members of the assigned pairs, two a pair.
-  virtual void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness) = 0;
+  // Fitness of the members of the assigned pairs, two a pair. give_up is asked now and then, on any
+  // thread: once it says yes, the fitness is not needed any more.
+  virtual void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
+                        const std::function<bool()>& give_up) = 0;
   // Where in its data every member stands after this generation, from where it stood before.
   virtual uint64_t advance(uint64_t data_position) const = 0;
 

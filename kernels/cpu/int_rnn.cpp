@@ -263,6 +263,7 @@ void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score
   pack_weights();
   const uint64_t tiles = (pairs_.count + kTilePairs - 1) / kTilePairs;
   team_.for_each(tiles, [&](int thread, uint64_t tile) {
+    if (evaluation.give_up && evaluation.give_up()) return;
     const uint64_t first = tile * kTilePairs;
     const PairRange pairs{pairs_.first + first, std::min(kTilePairs, pairs_.count - first)};
     evaluate_tile(tile_workspaces_[thread], evaluation, pairs, score.data() + 2 * first);

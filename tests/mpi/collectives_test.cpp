@@ -12,10 +12,12 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "common/agreement.hpp"
 #include "common/check.hpp"
+#include "common/membership.hpp"
 #include "tests/support/mpi_world.hpp"
 
 namespace eggroll {
@@ -63,16 +65,32 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// Runs with messages of ordinary length and cut into pieces of 7 elements.
-class CollectivesTest : public testing::TestWithParam<size_t> {
- protected:
-  bool is_cut() const { return GetParam() < 1000; }
+enum class Kind { mpi, point_to_point };
 
-  const std::unique_ptr<Collectives> group_ = mpi_session().world(GetParam());
+// Runs with messages of ordinary length and cut into pieces of 7 elements, through MPI's
+// collectives and through messages between the ranks of a membership.
+class CollectivesTest : public testing::TestWithParam<std::tuple<Kind, size_t>> {
+ protected:
+  // Nobody leaves while another still waits for a message.
+  void TearDown() override {
+    if (membership_) membership_->agree_at_end("");
+  }
+  bool is_cut() const { return std::get<1>(GetParam()) < 1000; }
+
+  // In the order of their destruction: the group goes first.
+  std::unique_ptr<Membership> membership_;
+  const std::unique_ptr<Collectives> group_ = [this] {
+    const auto [kind, length] = GetParam();
+    if (kind == Kind::mpi) return mpi_session().world(length);
+    membership_ = std::make_unique<Membership>(mpi_world(), 30);
+    return mpi_session().group_of(*membership_, length);
+  }();
   const int rank_ = group_->rank();
   const int size_ = group_->size();
 };
-INSTANTIATE_TEST_SUITE_P(MessageLength, CollectivesTest, testing::Values(size_t{1} << 30, 7));
+INSTANTIATE_TEST_SUITE_P(KindAndMessageLength, CollectivesTest,
+                         testing::Combine(testing::Values(Kind::mpi, Kind::point_to_point),
+                                          testing::Values(size_t{1} << 26, 7)));
 
 TEST_P(CollectivesTest, BroadcastBringsTheBytesOfRankZeroToAll) {
   for (const size_t length : {0, 1, 100, 5'000, is_cut() ? 5'001 : 8'000'003}) {
@@ -110,6 +128,17 @@ TEST_P(CollectivesTest, AllGatherBringsAllSlicesToAll) {
     group_->all_gather(slice_of(rank_, length), all);
     EXPECT_EQ(all, all_slices(std::vector<size_t>(size_, length))) << length << " bytes";
   }
+}
+
+TEST_P(CollectivesTest, ShiftBringsTheBytesOfTheRankSoFarBelow) {
+  for (int distance = 0; distance <= size_; ++distance)
+    for (const auto& counts : uneven_counts(size_)) {
+      if (is_cut() && counts[0] > 1000) continue;  // all pieces are under way at once
+      const int from = (rank_ + size_ - distance % size_) % size_;
+      std::vector<std::byte> arrived(counts[from]);
+      group_->shift(slice_of(rank_, counts[rank_]), distance, arrived);
+      EXPECT_EQ(arrived, slice_of(from, counts[from]));
+    }
 }
 
 TEST_P(CollectivesTest, AllReducesPendingTogetherCompleteInAnyOrder) {

@@ -13,7 +13,7 @@ namespace eggroll::test {
 
 namespace {
 
-const MpiSession* session = nullptr;
+MpiSession* session = nullptr;
 Collectives* world = nullptr;
 
 // Leaves everything but failures to GoogleTest's own printer, which is there on rank 0 only.
@@ -73,7 +73,7 @@ class RankPrinter : public testing::TestEventListener {
 
 }  // namespace
 
-const MpiSession& mpi_session() { return *session; }
+MpiSession& mpi_session() { return *session; }
 Collectives& mpi_world() { return *world; }
 
 int run_all_tests() {
@@ -94,7 +94,7 @@ int run_all_tests() {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  const eggroll::MpiSession session;
+  eggroll::MpiSession session;
   const std::unique_ptr<eggroll::Collectives> world = session.world();
   eggroll::test::session = &session;
   eggroll::test::world = world.get();

@@ -7,7 +7,7 @@
 
 namespace eggroll::test {
 
-const MpiSession& mpi_session();
+MpiSession& mpi_session();
 Collectives& mpi_world();  // all ranks; a test that counts bytes makes a group of its own
 
 }  // namespace eggroll::test

@@ -40,14 +40,16 @@ LmTask::LmTask(const RunConfig& config, int threads)
 
 std::string LmTask::data_digest() const { return fmt::format("{:016x}", corpus_.digest()); }
 
-void LmTask::evaluate(const GenerationPlan& plan, std::span<int32_t> fitness) {
+void LmTask::evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
+                      const std::function<bool()>& give_up) {
   backend_->evaluate({.generation = plan.generation,
                       .noise_epoch = plan.noise_epoch,
                       .segments = {.text = corpus_.train(),
                                    .slice_bytes = slice_bytes_,
                                    .position = plan.data_position,
                                    .group_size = config_.group_size,
-                                   .tokens = config_.tokens_per_update}},
+                                   .tokens = config_.tokens_per_update},
+                      .give_up = give_up},
                      fitness);
 }
 

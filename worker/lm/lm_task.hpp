@@ -15,7 +15,8 @@ class LmTask final : public Task {
 
   Backend& backend() override { return *backend_; }
   std::string data_digest() const override;
-  void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness) override;
+  void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
+                const std::function<bool()>& give_up) override;
   uint64_t advance(uint64_t data_position) const override;
   StreamScores validate(int rank, int ranks) override;
   std::vector<std::string> reference_lines() const override;

@@ -1,0 +1,378 @@
+// Collectives of the ranks of a membership's view, out of messages between two ranks each. A
+// collective operation of MPI that a lost rank has left incomplete can neither be ended nor be kept
+// from writing into its buffers; a message can: each has memory of its own, which is left to the
+// library where it cannot be taken back. Every wait ends with GroupBroken when the view does.
+#include <algorithm>
+#include <bit>
+#include <exception>
+#include <numeric>
+#include <vector>
+
+#include "common/check.hpp"
+#include "common/collectives.hpp"
+#include "common/membership.hpp"
+#include "common/mpi_calls.hpp"
+
+namespace eggroll {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kOperationBits = 22;  // of a tag; above them the number of the view
+constexpr std::chrono::milliseconds kCancelFor{20};
+
+// One message, sent or awaited, in pieces that MPI can count.
+class Message {
+ public:
+  Message(size_t size, size_t max_piece)
+      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size)),
+        size_(size),
+        max_piece_(max_piece) {}
+  ~Message() {
+    if (requests_.empty()) return;
+    const Clock::time_point limit = Clock::now() + (is_sent_ ? Clock::duration() : kCancelFor);
+    if (!is_sent_)
+      for (MPI_Request& request : requests_) MPI_Cancel(&request);
+    while (!has_moved_on() && Clock::now() < limit) pause_after(Clock::duration());
+    // The other side may be gone in the middle of it, and then it is never complete.
+    if (!requests_.empty()) static_cast<void>(bytes_.release());
+  }
+  Message(const Message&) = delete;
+  Message& operator=(const Message&) = delete;
+
+  void send(std::span<const std::byte> bytes, int to, int tag, MPI_Comm communicator) {
+    is_sent_ = true;
+    std::ranges::copy(bytes, bytes_.get());
+    start([&](std::byte* piece, int count, MPI_Request* request) {
+      check_mpi(MPI_Isend(piece, count, MPI_BYTE, to, tag, communicator, request), "MPI_Isend");
+    });
+  }
+  void receive(int from, int tag, MPI_Comm communicator) {
+    start([&](std::byte* piece, int count, MPI_Request* request) {
+      check_mpi(MPI_Irecv(piece, count, MPI_BYTE, from, tag, communicator, request), "MPI_Irecv");
+    });
+  }
+  bool is_complete() {
+    check_mpi(test(), "MPI_Test");
+    return requests_.empty();
+  }
+  std::span<const std::byte> bytes() const { return {bytes_.get(), size_}; }
+
+ private:
+  bool has_moved_on() { return test() != MPI_SUCCESS || requests_.empty(); }
+  // Drops the requests that are complete.
+  int test() {
+    while (!requests_.empty()) {
+      int is_complete = 0;
+      const int code = MPI_Test(&requests_.back(), &is_complete, MPI_STATUS_IGNORE);
+      if (code != MPI_SUCCESS || !is_complete) return code;
+      requests_.pop_back();
+    }
+    return MPI_SUCCESS;
+  }
+
+  template <typename Start>
+  void start(Start&& start_piece) {
+    for (size_t first = 0; first == 0 || first < size_; first += max_piece_) {
+      requests_.push_back(MPI_REQUEST_NULL);
+      start_piece(bytes_.get() + first, static_cast<int>(std::min(max_piece_, size_ - first)),
+                  &requests_.back());
+    }
+  }
+
+  std::unique_ptr<std::byte[]> bytes_;
+  size_t size_;
+  size_t max_piece_;
+  bool is_sent_ = false;
+  std::vector<MPI_Request> requests_;
+};
+
+// An operation of several steps, which any call moves on.
+class Steps {
+ public:
+  virtual ~Steps() = default;
+  virtual void advance() = 0;
+};
+
+// The ranks of a view, and how they exchange messages.
+struct Ranks {
+  std::shared_ptr<Communicator> communicator;
+  const Membership& membership;
+  std::vector<int> world;  // rank in the world of each rank here
+  int me = 0;
+  size_t max_piece = 0;
+  std::vector<Steps*> running;
+
+  int size() const { return static_cast<int>(world.size()); }
+  void check() const {
+    if (!membership.is_broken()) return;
+    communicator->is_abandoned = true;
+    throw GroupBroken("a rank is lost, or has ended the work together");
+  }
+  // Everything that is under way; another rank may wait for another part of it.
+  void advance() {
+    check();
+    for (Steps* steps : running) steps->advance();
+  }
+  std::unique_ptr<Message> send(std::span<const std::byte> bytes, int to, int tag) const {
+    auto message = std::make_unique<Message>(bytes.size(), max_piece);
+    message->send(bytes, world[static_cast<size_t>(to)], tag, communicator->handle);
+    return message;
+  }
+  std::unique_ptr<Message> receive(size_t size, int from, int tag) const {
+    auto message = std::make_unique<Message>(size, max_piece);
+    message->receive(world[static_cast<size_t>(from)], tag, communicator->handle);
+    return message;
+  }
+};
+
+class Messages final : public Collectives::Pending {
+ public:
+  explicit Messages(Ranks& ranks) : ranks_(ranks) {}
+  const Message& add(std::unique_ptr<Message> message) {
+    messages_.push_back(std::move(message));
+    return *messages_.back();
+  }
+  bool test() override {
+    ranks_.advance();
+    return std::ranges::all_of(messages_, [](const auto& m) { return m->is_complete(); });
+  }
+
+ private:
+  Ranks& ranks_;
+  std::vector<std::unique_ptr<Message>> messages_;
+};
+
+// Sum over all ranks, around a ring: first every rank gathers the sum of one part, passed on and
+// added to size - 1 times, then the finished parts go round. 2 (size - 1) / size of the data leave
+// each rank. Sums of integers, so the order does not matter.
+template <typename T>
+class RingSum final : public Collectives::Pending, public Steps {
+ public:
+  RingSum(std::shared_ptr<Ranks> ranks, int tag, std::span<T> data)
+      : owner_(std::move(ranks)),
+        ranks_(*owner_),
+        tag_(tag),
+        data_(data),
+        exceptions_(std::uncaught_exceptions()) {
+    ranks_.running.push_back(this);
+    start_step();
+  }
+  // Completes it, as the others wait for its parts, unless that is in vain.
+  ~RingSum() override {
+    const bool is_unwinding = std::uncaught_exceptions() > exceptions_;
+    const Clock::time_point start = Clock::now();
+    while (!is_complete() && !ranks_.membership.is_broken()) {
+      const Clock::duration waited = Clock::now() - start;
+      if (is_unwinding && waited > kUnwindFor) break;
+      try {
+        ranks_.advance();
+      } catch (const Error&) {
+        break;
+      }
+      pause_after(waited);
+    }
+    std::erase(ranks_.running, this);
+  }
+
+  bool test() override {
+    if (is_complete()) return true;
+    ranks_.advance();
+    return is_complete();
+  }
+  void advance() override {
+    while (!is_complete() && sent_->is_complete() && received_->is_complete()) {
+      take();
+      ++step_;
+      start_step();
+    }
+  }
+
+ private:
+  bool is_complete() const { return step_ == steps(); }
+  int steps() const { return 2 * (ranks_.size() - 1); }
+  bool is_adding() const { return step_ < ranks_.size() - 1; }
+  std::span<T> part(int index) const {
+    const auto n = static_cast<size_t>(ranks_.size());
+    const size_t i = static_cast<size_t>((index % ranks_.size() + ranks_.size()) % ranks_.size());
+    const size_t first = data_.size() * i / n;
+    return data_.subspan(first, data_.size() * (i + 1) / n - first);
+  }
+  // In the second half every rank begins with the part that it has just finished.
+  std::span<T> leaving() const {
+    return part(ranks_.me - step_ + (is_adding() ? 0 : ranks_.size()));
+  }
+  std::span<T> arriving() const {
+    return part(ranks_.me - 1 - step_ + (is_adding() ? 0 : ranks_.size()));
+  }
+  void start_step() {
+    if (is_complete()) return;
+    const int next = (ranks_.me + 1) % ranks_.size();
+    const int previous = (ranks_.me + ranks_.size() - 1) % ranks_.size();
+    received_ = ranks_.receive(arriving().size_bytes(), previous, tag_);
+    sent_ = ranks_.send(std::as_bytes(leaving()), next, tag_);
+  }
+  void take() {
+    const std::span<T> to = arriving();
+    if (!is_adding()) {
+      std::ranges::copy(received_->bytes(), std::as_writable_bytes(to).begin());
+      return;
+    }
+    const T* from = reinterpret_cast<const T*>(received_->bytes().data());
+    for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+  }
+
+  const std::shared_ptr<Ranks> owner_;  // an operation may outlive its group
+  Ranks& ranks_;
+  const int tag_;
+  const std::span<T> data_;
+  const int exceptions_;
+  int step_ = 0;
+  std::unique_ptr<Message> sent_, received_;
+};
+
+class PointToPointCollectives final : public Collectives {
+ public:
+  PointToPointCollectives(std::shared_ptr<Communicator> communicator, const Membership& membership,
+                          size_t max_piece)
+      : owner_(std::make_shared<Ranks>(
+            Ranks{std::move(communicator), membership, membership.view().ranks, 0, max_piece, {}})),
+        ranks_(*owner_),
+        view_tag_(static_cast<int>(membership.view().number % 256) << kOperationBits) {
+    int me = 0;
+    check_mpi(MPI_Comm_rank(ranks_.communicator->handle, &me), "MPI_Comm_rank");
+    const auto found = std::ranges::find(ranks_.world, me);
+    require(found != ranks_.world.end(), "this rank is in the view");
+    ranks_.me = static_cast<int>(found - ranks_.world.begin());
+  }
+
+  int rank() const override { return ranks_.me; }
+  int size() const override { return ranks_.size(); }
+  int ranks_on_this_node() const override { return ranks_.membership.ranks_on_this_node(); }
+  bool is_broken() const override { return ranks_.membership.is_broken(); }
+
+  // Down a binomial tree: rank r has it from the rank without r's lowest bit.
+  void broadcast(std::span<std::byte> data) override {
+    const int tag = next_tag();
+    const int lowest = rank() == 0 ? static_cast<int>(std::bit_ceil(static_cast<unsigned>(size())))
+                                   : rank() & -rank();
+    if (rank() != 0) receive_into(data, rank() - lowest, tag);
+    Messages messages(ranks_);
+    for (int bit = lowest / 2; bit > 0; bit /= 2)
+      if (rank() + bit < size()) messages.add(send(data, rank() + bit, tag));
+    wait(messages);
+  }
+
+  void gather(std::span<const std::byte> mine, std::span<const size_t> counts,
+              std::span<std::byte> all) override {
+    const int tag = next_tag();
+    require(counts.size() == static_cast<size_t>(size()) &&
+                counts[static_cast<size_t>(rank())] == mine.size(),
+            "a slice of the size that its count says");
+    Messages messages(ranks_);
+    if (rank() != 0) {
+      if (!mine.empty()) messages.add(send(mine, 0, tag));
+      return wait(messages);
+    }
+    require(all.size() == std::accumulate(counts.begin(), counts.end(), size_t{0}),
+            "room for all slices on rank 0");
+    std::vector<const Message*> arriving(counts.size());
+    for (int r = 1; r < size(); ++r)
+      if (const size_t count = counts[static_cast<size_t>(r)]; count > 0)
+        arriving[static_cast<size_t>(r)] = &messages.add(ranks_.receive(count, r, tag));
+    wait(messages);
+    std::ranges::copy(mine, all.begin());
+    for (size_t r = 0, first = 0; r < counts.size(); first += counts[r++])
+      if (arriving[r])
+        std::ranges::copy(arriving[r]->bytes(), all.begin() + static_cast<ptrdiff_t>(first));
+  }
+
+  void scatter(std::span<const std::byte> all, std::span<const size_t> counts,
+               std::span<std::byte> mine) override {
+    const int tag = next_tag();
+    require(counts.size() == static_cast<size_t>(size()) &&
+                counts[static_cast<size_t>(rank())] == mine.size(),
+            "a slice of the size that its count says");
+    if (rank() != 0) {
+      if (!mine.empty()) receive_into(mine, 0, tag);
+      return;
+    }
+    Messages messages(ranks_);
+    size_t first = counts[0];
+    for (int r = 1; r < size(); ++r) {
+      const size_t count = counts[static_cast<size_t>(r)];
+      if (count > 0) messages.add(send(all.subspan(first, count), r, tag));
+      first += count;
+    }
+    std::ranges::copy(all.first(mine.size()), mine.begin());
+    wait(messages);
+  }
+
+  void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
+    require(all.size() == mine.size() * static_cast<size_t>(size()), "all_gather of equal sizes");
+    const std::vector<size_t> counts(static_cast<size_t>(size()), mine.size());
+    gather(mine, counts, rank() == 0 ? all : std::span<std::byte>());
+    broadcast(all);
+  }
+
+  void shift(std::span<const std::byte> mine, int distance, std::span<std::byte> arrived) override {
+    const int tag = next_tag();
+    const int to = (rank() + distance) % size();
+    const int from = (rank() + size() - distance % size()) % size();
+    Messages messages(ranks_);
+    const Message& arriving = messages.add(ranks_.receive(arrived.size(), from, tag));
+    messages.add(send(mine, to, tag));
+    wait(messages);
+    std::ranges::copy(arriving.bytes(), arrived.begin());
+  }
+
+  void barrier() override {
+    std::vector<std::byte> all(static_cast<size_t>(size()));
+    all_gather(std::vector<std::byte>(1), all);
+  }
+
+  std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t> data) override {
+    return start_sum(data);
+  }
+  std::unique_ptr<Pending> start_all_reduce_sum(std::span<int64_t> data) override {
+    return start_sum(data);
+  }
+
+ private:
+  // Of the next operation; all ranks make the same ones in the same order.
+  int next_tag() {
+    ranks_.check();
+    return view_tag_ | static_cast<int>(operations_++ & ((1u << kOperationBits) - 1));
+  }
+  std::unique_ptr<Message> send(std::span<const std::byte> bytes, int to, int tag) {
+    bytes_sent_ += bytes.size();
+    return ranks_.send(bytes, to, tag);
+  }
+  void receive_into(std::span<std::byte> data, int from, int tag) {
+    Messages messages(ranks_);
+    const Message& arriving = messages.add(ranks_.receive(data.size(), from, tag));
+    wait(messages);
+    std::ranges::copy(arriving.bytes(), data.begin());
+  }
+  template <typename T>
+  std::unique_ptr<Pending> start_sum(std::span<T> data) {
+    bytes_sent_ +=
+        2 * data.size_bytes() * static_cast<uint64_t>(size() - 1) / static_cast<uint64_t>(size());
+    return std::make_unique<RingSum<T>>(owner_, next_tag(), data);
+  }
+
+  const std::shared_ptr<Ranks> owner_;
+  Ranks& ranks_;
+  const int view_tag_;
+  uint32_t operations_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Collectives> make_point_to_point_collectives(
+    std::shared_ptr<Communicator> communicator, const Membership& membership, size_t max_message) {
+  return std::make_unique<PointToPointCollectives>(std::move(communicator), membership,
+                                                   max_message);
+}
+
+}  // namespace eggroll

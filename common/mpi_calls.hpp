@@ -1,0 +1,49 @@
+// What the files that call MPI share; for them alone.
+#pragma once
+
+// The C interface only: the C++ one of old is gone from the standard, and its headers do not
+// compile without warnings.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
+
+#include <mpi.h>
+
+#include <chrono>
+#include <memory>
+
+#include "common/collectives.hpp"
+
+namespace eggroll {
+
+// Throws Error with the call, the library's text, rank and host unless `code` is MPI_SUCCESS.
+void check_mpi(int code, const char* call);
+
+// For a loop that waits: yields at first, then sleeps longer and longer.
+void pause_after(std::chrono::steady_clock::duration waited);
+
+// How long an exception may be held up by operations that the other ranks might never join.
+inline constexpr std::chrono::seconds kUnwindFor{2};
+
+// A communicator with its owners: the group and the operations pending on it, whichever lives
+// longer.
+struct Communicator {
+  explicit Communicator(MPI_Comm owned) : handle(owned) { ++alive; }
+  ~Communicator() {
+    --alive;
+    // With operations that never completed it is left to the end of the process.
+    if (!is_abandoned) MPI_Comm_free(&handle);
+  }
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  MPI_Comm handle;
+  bool is_abandoned = false;  // nobody waits on it any more
+  static inline int alive = 0;
+};
+
+std::unique_ptr<Collectives> make_mpi_collectives(MPI_Comm communicator, size_t max_message);
+// The ranks of the membership's present view, on a communicator of all ranks of the world.
+std::unique_ptr<Collectives> make_point_to_point_collectives(
+    std::shared_ptr<Communicator> communicator, const Membership& membership, size_t max_message);
+
+}  // namespace eggroll

@@ -1,0 +1,124 @@
+#include "coordinator/run.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "common/check.hpp"
+#include "common/stopwatch.hpp"
+#include "coordinator/generation.hpp"
+#include "coordinator/step_size.hpp"
+#include "coordinator/stop_signal.hpp"
+
+namespace eggroll {
+namespace {
+
+// The digests of the single tensors, one after another, each 16 characters.
+std::string tensor_digests(Backend& backend, UpdateRule update) {
+  std::vector<int8_t> parameters(backend.layout().size());
+  std::vector<int32_t> accumulators(update == UpdateRule::sigma_delta ? parameters.size() : 0);
+  backend.read_parameters(parameters);
+  backend.read_accumulators(accumulators);
+  std::string digests;
+  for (const TensorSpec& tensor : backend.layout().tensors())
+    digests += parameters_digest(
+        std::span(parameters).subspan(tensor.offset, tensor.size()),
+        accumulators.empty() ? std::span<int32_t>()
+                             : std::span(accumulators).subspan(tensor.offset, tensor.size()));
+  return digests;
+}
+
+void stop_on_different_digests(Collectives& group, Backend& backend, const RunConfig& config,
+                               uint64_t generation) {
+  const std::string mine = tensor_digests(backend, config.update);
+  std::string all(mine.size() * static_cast<size_t>(group.size()), ' ');
+  group.all_gather(bytes_of(mine), bytes_of(all));
+  for (size_t at = 0; at < all.size(); at += 16) {
+    const size_t rank = at / mine.size(), tensor = at % mine.size() / 16;
+    if (all.compare(at, 16, all, 16 * tensor, 16) == 0) continue;
+    throw Error(
+        fmt::format("after generation {} tensor {} of rank {} (digest {}) differs from that of "
+                    "rank 0 (digest {}); "
+                    "go on from the last checkpoint with --resume {}",
+                    generation, backend.layout()[tensor].name, rank, all.substr(at, 16),
+                    all.substr(16 * tensor, 16), config.run));
+  }
+}
+
+std::optional<Validation> validate(Collectives& group, Task& task, uint64_t generation) {
+  Stopwatch watch;
+  const StreamScores mine = task.validate(group.rank(), group.size());
+  int64_t sums[3] = {mine.score_sum, mine.loss_2e24, static_cast<int64_t>(mine.tokens)};
+  Collectives::wait(*group.start_all_reduce_sum(std::span<int64_t>(sums)));
+  if (sums[2] == 0) return std::nullopt;
+  return validation_of({sums[0], sums[1], static_cast<uint64_t>(sums[2])}, generation,
+                       watch.elapsed_s());
+}
+
+bool is_due(uint64_t every, uint64_t generation) { return every != 0 && generation % every == 0; }
+
+// Rank 0: what happens between the generations completed so far and the next one.
+GenerationPlan make_plan(const Run& run, bool stopping) {
+  const RunConfig& config = run.config;
+  const uint64_t completed = run.position.generation;
+  const bool at_end = completed == config.generations;
+  const bool asked = take_checkpoint_request();
+  const bool at_start = completed == run.first_generation;
+  return {.generation = completed,
+          .data_position = run.position.data_position,
+          .noise_epoch =
+              static_cast<uint32_t>(config.noise_reuse == 0 ? 0 : completed / config.noise_reuse),
+          .action = at_end || stopping ? GenerationAction::stop : GenerationAction::run,
+          .write_checkpoint = !at_start && (asked || at_end || stopping ||
+                                            is_due(config.checkpoint_every, completed)),
+          .validate = (at_end || (is_due(config.validate_every, completed) && !stopping)) &&
+                      !(at_start && completed > 0),
+          .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};
+}
+
+}  // namespace
+
+void run_generations(Run& run, Collectives& group) {
+  const RunConfig& config = run.config;
+  Task& task = *run.task;
+  bool stopping = false;
+  GenerationPlan plan;
+  GenerationRecord record;
+  GenerationExtras extras;
+  bool has_record = false;
+  for (;;) {
+    const GenerationPlan done = plan;
+    if (group.rank() == 0) plan = make_plan(run, stopping || stop_requested());
+    group.broadcast(bytes_of(plan));
+
+    if (plan.compare_digests)
+      stop_on_different_digests(group, task.backend(), config, plan.generation);
+    if (plan.validate) extras.validation = validate(group, task, plan.generation);
+    Stopwatch watch;
+    if (plan.write_checkpoint) {
+      write_snapshot(config, group, task, run.position);
+      extras.checkpoint_s = watch.elapsed_s();
+    }
+    if (run.log) {
+      if (extras.validation) run.log->validated(*extras.validation);
+      if (has_record) run.log->generation(done, record, extras);
+    }
+    if (plan.action == GenerationAction::stop) return;
+
+    watch.lap_s();
+    if (run.guards) run.guards->keep(config, group, task, run.position);
+    const double guard_s = watch.elapsed_s();
+    record = run_generation(plan, config, group, task, stop_requested());
+    extras = {};
+    extras.generation_s = watch.elapsed_s();
+    extras.guard_s = guard_s;
+    extras.ranks = group.size();
+    extras.regrouping = std::exchange(run.regrouping, std::nullopt);
+    extras.alpha = alpha_at(config, plan.generation);
+    has_record = true;
+    stopping |= record.stop_requested;
+    run.position = {plan.generation + 1, task.advance(plan.data_position)};
+  }
+}
+
+}  // namespace eggroll

@@ -1,0 +1,35 @@
+// What one run holds from its first generation to its last, and the loop over them.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/checkpoint.hpp"
+#include "common/collectives.hpp"
+#include "common/config.hpp"
+#include "coordinator/guard.hpp"
+#include "coordinator/run_log.hpp"
+#include "coordinator/snapshots.hpp"
+#include "worker/task.hpp"
+
+namespace eggroll {
+
+struct Run {
+  RunConfig config;
+  std::optional<CheckpointReader> resumed_from;  // rank 0 of a resumed run
+  std::unique_ptr<Task> task;
+  uint64_t first_generation = 0;  // completed when this process began
+  RunPosition position;
+  std::optional<RunLog> log;             // rank 0
+  std::optional<Guards> guards;          // with survive
+  std::optional<Regrouping> regrouping;  // rank 0: since the last record
+};
+
+// Generation after generation until the last one, or until a signal asks to stop. Collective.
+// Throws GroupBroken when a rank is lost and the group says so; the run then stands nowhere until a
+// guard or a checkpoint is put back.
+void run_generations(Run& run, Collectives& group);
+
+}  // namespace eggroll

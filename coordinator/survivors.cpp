@@ -1,0 +1,166 @@
+#include "coordinator/survivors.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "common/check.hpp"
+#include "common/stopwatch.hpp"
+
+namespace eggroll {
+namespace {
+
+enum class Outcome : int32_t { finished, broken, failed };
+
+// What a rank says when the work together has ended. Sent as bytes between identical builds.
+struct Words {
+  Outcome outcome = Outcome::broken;
+  int32_t exit_code = 0;
+  bool is_prepared = false;
+  uint64_t recorded = 0;  // generations in metrics.jsonl, as this rank sees it
+  std::array<HeldGuard, 2> guards;
+  std::array<char, 1000> message{};
+};
+static_assert(std::is_trivially_copyable_v<Words>);
+
+std::string bytes_of_words(const Words& words) {
+  return {reinterpret_cast<const char*>(&words), sizeof words};
+}
+
+std::vector<Words> words_of(const View& view) {
+  std::vector<Words> all(view.words.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    require(view.words[i].size() == sizeof(Words), "words of an identical build");
+    std::memcpy(&all[i], view.words[i].data(), sizeof(Words));
+  }
+  return all;
+}
+
+Words failed(int code, const std::string& message) {
+  Words words;
+  words.outcome = Outcome::failed;
+  words.exit_code = code;
+  std::memcpy(words.message.data(), message.data(),
+              std::min(message.size(), words.message.size() - 1));
+  return words;
+}
+
+std::string joined(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += (text.empty() ? "" : "; ") + line;
+  return text;
+}
+
+// Puts the newest guard that all hold, or else the newest checkpoint, into every rank's task.
+RunPosition go_back(Run& run, Collectives& group, const std::vector<Words>& all) {
+  std::vector<std::array<HeldGuard, 2>> held;
+  for (const Words& words : all) held.push_back(words.guards);
+  // No further than what rank 0 has recorded: a record that is missing comes again.
+  if (const auto generation = common_guard(run.config, held, all.front().recorded))
+    return run.guards->restore(run.config, group, *run.task, *generation, held);
+
+  std::optional<CheckpointReader> reader;
+  if (group.rank() == 0)
+    reader.emplace(
+        newest_checkpoint(run.config.run, [](const std::filesystem::path&, const std::string& why) {
+          fmt::print(stderr, "eggroll: passing over {}\n", why);
+        }));
+  run.task->backend().assign_pairs(pairs_of_rank(run.config.pairs(), group.rank(), group.size()));
+  return load_snapshot(reader ? &*reader : nullptr, run.config, group, *run.task);
+}
+
+// The survivors stand where the run goes on; rank 0, which may be another one now, keeps the log.
+void regroup(Run& run, Collectives& group, const View& view, const std::vector<Words>& all,
+             const Stopwatch& since) {
+  run.position = go_back(run, group, all);
+  if (group.rank() != 0) return;
+  if (run.log)
+    run.log->go_back_to(run.position.generation);
+  else
+    run.log.emplace(run.config, run.position.generation, run.task->backend().layout().size());
+  run.regrouping = {.seconds = since.elapsed_s(), .lost = view.lost};
+  run.log->say(fmt::format("{}; {} rank{} on after generation {} ({:.2f} s)", joined(view.lost),
+                           group.size(), group.size() == 1 ? " goes" : "s go",
+                           run.position.generation, run.regrouping->seconds));
+}
+
+}  // namespace
+
+void check_launcher_lets_survive(int ranks) {
+  if (ranks == 1) return;
+  const auto is_set = [](const char* name, std::string_view one, std::string_view other) {
+    const char* value = std::getenv(name);
+    return value && (value == one || value == other);
+  };
+  if (!std::getenv("OMPI_COMM_WORLD_SIZE"))
+    throw ConfigError(
+        "survive = true: needs Open MPI's mpirun as launcher; others, srun among them, end the job "
+        "when a rank is lost");
+  if (!is_set("OMPI_MCA_orte_enable_recovery", "1", "true") ||
+      !is_set("OMPI_MCA_orte_abort_on_non_zero_status", "0", "false"))
+    throw ConfigError(
+        "survive = true: mpirun would end the job when a rank is lost; start it with eggroll "
+        "supervise, or with OMPI_MCA_orte_enable_recovery=1 and "
+        "OMPI_MCA_orte_abort_on_non_zero_status=0 in its environment");
+}
+
+SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& membership,
+                               const std::function<void(Collectives&)>& prepare) {
+  const int me = session.world_rank();
+  bool is_prepared = false;
+  std::vector<Words> all;  // since the group was broken
+  Stopwatch since_broken;
+  for (;;) {
+    Words mine;
+    try {
+      const std::unique_ptr<Collectives> group = session.group_of(membership);
+      if (!is_prepared) {
+        prepare(*group);
+        run.guards.emplace();
+        is_prepared = true;
+      } else {
+        regroup(run, *group, membership.view(), all, since_broken);
+      }
+      run_generations(run, *group);
+      mine.outcome = Outcome::finished;
+    } catch (const GroupBroken&) {
+      since_broken = Stopwatch();
+    } catch (const ConfigError& e) {  // the same on every rank
+      mine = failed(2, e.what());
+    } catch (const std::exception& e) {  // this rank's alone
+      mine = failed(1, fmt::format("rank {} on host {}: {}", me, host_name(), e.what()));
+    }
+    mine.is_prepared = is_prepared;
+    if (run.guards) mine.guards = run.guards->held();
+    mine.recorded = run.log ? run.log->recorded()
+                            : recorded_generations(run.config.run, run.config.generations);
+
+    const View& view = mine.outcome == Outcome::finished
+                           ? membership.agree_at_end(bytes_of_words(mine))
+                           : membership.agree(bytes_of_words(mine));
+    all = words_of(view);
+    const bool leads = view.ranks.front() == me;
+    const auto end_with = [&](int code, const std::string& message) {
+      if (leads) {
+        if (run.log) run.log->interrupt();
+        fmt::print(stderr, "eggroll: {}\n", message);
+      }
+      return SurvivedRun{leads, code};
+    };
+    const auto failure = std::ranges::find(all, Outcome::failed, &Words::outcome);
+    if (failure != all.end()) return end_with(failure->exit_code, failure->message.data());
+    if (std::ranges::all_of(all, [](const Words& w) { return w.outcome == Outcome::finished; }))
+      return {leads, 0};
+    if (!std::ranges::all_of(all, &Words::is_prepared))
+      return end_with(1,
+                      fmt::format("{}; the run had not begun, start it again", joined(view.lost)));
+  }
+}
+
+}  // namespace eggroll
