@@ -393,18 +393,24 @@ fs::path newest_checkpoint(
                                           run.string(), paths.size()));
 }
 
-void prune_checkpoints(const fs::path& run, uint64_t keep) {
+void prune_checkpoints(const fs::path& run, uint64_t keep, uint64_t newest) {
   require(keep >= 1, "checkpoint: one at least is kept");
   std::vector<fs::path> remove = list_checkpoints(run);
+  std::erase_if(remove, [newest](const fs::path& path) {
+    return generation_of(path.filename().string()).value_or(0) > newest;
+  });
   remove.erase(remove.begin(),
                remove.begin() + static_cast<ptrdiff_t>(std::min<uint64_t>(keep, remove.size())));
   for (const std::string& name : file_names(run))
     if (name.ends_with(std::string(kNameSuffix) + kPartialSuffix)) remove.push_back(run / name);
-  std::error_code error;
+  std::string first_failure;
   for (const fs::path& path : remove) {
+    std::error_code error;
     fs::remove(path, error);
-    if (error) throw Error(fmt::format("{}: cannot remove: {}", path.string(), error.message()));
+    if (error && first_failure.empty())
+      first_failure = fmt::format("{}: cannot remove: {}", path.string(), error.message());
   }
+  if (!first_failure.empty()) throw Error(first_failure);
 }
 
 }  // namespace eggroll

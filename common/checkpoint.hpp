@@ -108,7 +108,9 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
 std::filesystem::path newest_checkpoint(
     const std::filesystem::path& run,
     const std::function<void(const std::filesystem::path&, const std::string&)>& passed_over);
-// Removes all but the newest `keep` checkpoints, and partial files left by a run that was killed.
-void prune_checkpoints(const std::filesystem::path& run, uint64_t keep);
+// Of the checkpoints up to generation `newest` removes all but the newest `keep`, and partial files
+// left by a run that was killed. Later ones, which a resumed run passed over or has not come to
+// yet, stay and do not count. Removes what it can; then throws Error where it could not.
+void prune_checkpoints(const std::filesystem::path& run, uint64_t keep, uint64_t newest);
 
 }  // namespace eggroll

@@ -1,7 +1,7 @@
 // The part of HDF5 that a checkpoint needs, for checkpoint.cpp alone: groups, datasets of int8 or
 // int32, and attributes that are numbers or text. Files from elsewhere are read with suspicion:
 // hard links only, data inside the file only, every size checked before memory is taken. Each
-// failure is an Error that names the file; HDF5 itself prints nothing.
+// failure is an Error that names the file; HDF5 itself prints nothing. One thread at a time.
 #pragma once
 
 #include <hdf5.h>
@@ -86,6 +86,7 @@ class File {
   Handle open_group(const std::string& name) const;
   [[noreturn]] void fail_in_library(const std::string& doing) const;
   void check(bool worked, const char* doing) const;
+  void turn_to_memory();
 
   std::filesystem::path path_;
   Handle file_;
