@@ -18,6 +18,7 @@
 #include "coordinator/snapshots.hpp"
 #include "coordinator/step_size.hpp"
 #include "coordinator/stop_signal.hpp"
+#include "coordinator/storage.hpp"
 #include "coordinator/thread_count.hpp"
 #include "worker/task.hpp"
 
@@ -47,7 +48,8 @@ struct Run {
   std::optional<CheckpointReader> resumed_from;  // rank 0 of a resumed run
   std::unique_ptr<Task> task;
   RunPosition position;
-  std::optional<RunLog> log;  // rank 0
+  std::optional<RunLog> log;       // rank 0
+  std::optional<Storage> storage;  // rank 0
 };
 
 // Every rank parses for itself, so that a file missing on one host is found; rank 0 decides what a
@@ -175,14 +177,21 @@ std::optional<Validation> validate(Collectives& group, Task& task, uint64_t gene
                        watch.elapsed_s());
 }
 
+// The checkpoint that is due beside those by generations and by the clock.
+CheckpointWish checkpoint_wish(bool is_last) {
+  const bool asked = take_checkpoint_request();
+  return is_last ? CheckpointWish::last : asked ? CheckpointWish::asked : CheckpointWish::none;
+}
+
 bool is_due(uint64_t every, uint64_t generation) { return every != 0 && generation % every == 0; }
 
 // Rank 0: what happens between the generations completed so far and the next one.
-GenerationPlan make_plan(const Run& run, bool stopping) {
+GenerationPlan make_plan(Run& run, bool stopping) {
   const RunConfig& config = run.config;
+  run.storage->review();
+  stopping |= run.storage->must_stop();
   const uint64_t completed = run.position.generation;
   const bool at_end = completed == config.generations;
-  const bool asked = take_checkpoint_request();
   const bool at_start =
       run.resumed_from ? completed == run.resumed_from->header().generation : completed == 0;
   return {.generation = completed,
@@ -190,8 +199,8 @@ GenerationPlan make_plan(const Run& run, bool stopping) {
           .noise_epoch =
               static_cast<uint32_t>(config.noise_reuse == 0 ? 0 : completed / config.noise_reuse),
           .action = at_end || stopping ? GenerationAction::stop : GenerationAction::run,
-          .write_checkpoint = !at_start && (asked || at_end || stopping ||
-                                            is_due(config.checkpoint_every, completed)),
+          .write_checkpoint = !at_start && run.storage->takes_checkpoint(
+                                               completed, checkpoint_wish(at_end || stopping)),
           .validate = (at_end || (is_due(config.validate_every, completed) && !stopping)) &&
                       !(at_start && run.resumed_from),
           .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};
@@ -215,10 +224,13 @@ void run_generations(Run& run, Collectives& group) {
     if (plan.validate) extras.validation = validate(group, task, plan.generation);
     Stopwatch watch;
     if (plan.write_checkpoint) {
-      write_snapshot(config, group, task, run.position);
+      start_snapshot(config, group, task, run.position,
+                     run.storage ? &run.storage->writer() : nullptr);
+      if (run.storage && plan.action == GenerationAction::stop) run.storage->settle();
       extras.checkpoint_s = watch.elapsed_s();
     }
     if (run.log) {
+      extras.written = run.storage->take_written();
       if (extras.validation) run.log->validated(*extras.validation);
       if (has_record) run.log->generation(done, record, extras);
     }
@@ -299,6 +311,8 @@ int train(const std::vector<std::string>& arguments, Collectives& group) {
     if (group.rank() != 0) return;
     open_run_folder(config);
     run.log.emplace(config, first, parameters);
+    run.storage.emplace(config, first, run.log->metrics(),
+                        [&](const std::string& line) { run.log->complain(line); });
   });
   if (run.log)
     run.log->say(
@@ -309,8 +323,15 @@ int train(const std::vector<std::string>& arguments, Collectives& group) {
   install_signal_handlers();
   run_generations(run, group);
 
+  std::string failure;
   if (run.log) {
-    run.log->end(summary_of(run, run.position.generation - first));
+    failure = run.storage->failure(run.position.generation);
+    const std::string unwritten = run.log->end(summary_of(run, run.position.generation - first));
+    if (failure.empty()) failure = unwritten;
+    if (!failure.empty()) run.log->complain(failure);
+  }
+  if (first_failure(group, failure, failure.empty() ? 0 : 1)) return 1;
+  if (run.log) {
     if (run.position.generation != config.generations)
       run.log->say(
           fmt::format("stopped by a signal; go on with: eggroll train --resume {}", config.run));
