@@ -45,8 +45,9 @@ void together(Collectives& group, Work&& work) {
 // What one run holds from its first generation to its last.
 struct Run {
   RunConfig config;
-  std::optional<CheckpointReader> resumed_from;  // rank 0 of a resumed run
+  std::optional<CheckpointReader> resumed_from;  // rank 0 of a resumed run, until it is loaded
   std::unique_ptr<Task> task;
+  uint64_t first_generation = 0;  // completed before this program
   RunPosition position;
   std::optional<RunLog> log;       // rank 0
   std::optional<Storage> storage;  // rank 0
@@ -192,8 +193,7 @@ GenerationPlan make_plan(Run& run, bool stopping) {
   stopping |= run.storage->must_stop();
   const uint64_t completed = run.position.generation;
   const bool at_end = completed == config.generations;
-  const bool at_start =
-      run.resumed_from ? completed == run.resumed_from->header().generation : completed == 0;
+  const bool at_start = completed == run.first_generation;
   return {.generation = completed,
           .data_position = run.position.data_position,
           .noise_epoch =
@@ -202,7 +202,7 @@ GenerationPlan make_plan(Run& run, bool stopping) {
           .write_checkpoint = !at_start && run.storage->takes_checkpoint(
                                                completed, checkpoint_wish(at_end || stopping)),
           .validate = (at_end || (is_due(config.validate_every, completed) && !stopping)) &&
-                      !(at_start && run.resumed_from),
+                      !(at_start && !config.resume.empty()),
           .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};
 }
 
@@ -303,9 +303,10 @@ int train(const std::vector<std::string>& arguments, Collectives& group) {
   } else {
     run.position =
         load_snapshot(run.resumed_from ? &*run.resumed_from : nullptr, config, group, *run.task);
+    run.resumed_from.reset();  // a file that is open keeps its room when it is removed
   }
 
-  const uint64_t first = run.position.generation;
+  const uint64_t first = run.first_generation = run.position.generation;
   const size_t parameters = run.task->backend().layout().size();
   together(group, [&] {
     if (group.rank() != 0) return;
