@@ -106,21 +106,6 @@ Spaces select_rows(const Dataset& dataset, uint64_t first, uint64_t rows) {
 
 }  // namespace
 
-Handle::Handle(Handle&& other) noexcept
-    : id_(std::exchange(other.id_, H5I_INVALID_HID)), close_(other.close_) {}
-
-Handle& Handle::operator=(Handle&& other) noexcept {
-  reset();
-  id_ = std::exchange(other.id_, H5I_INVALID_HID);
-  close_ = other.close_;
-  return *this;
-}
-
-bool Handle::reset() {
-  const hid_t id = std::exchange(id_, H5I_INVALID_HID);
-  return id < 0 || close_(id) >= 0;
-}
-
 uint64_t Dataset::row_elements() const {
   uint64_t elements = 1;
   for (size_t i = 1; i < shape.size(); ++i) elements *= shape[i];

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "common/check.hpp"
+#include "common/checkpoint_folder.hpp"
 #include "common/stopwatch.hpp"
 
 namespace eggroll {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "common/checkpoint_folder.hpp"
 #include "coordinator/snapshots.hpp"
 
 namespace eggroll {
