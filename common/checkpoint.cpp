@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <optional>
 #include <system_error>
@@ -24,9 +23,6 @@ using hdf5::Dataset;
 using hdf5::Element;
 
 constexpr uint64_t kSlabBytes = 1 << 20;  // read at a time while a file is verified
-constexpr const char* kNamePrefix = "checkpoint-";
-constexpr const char* kNameSuffix = ".h5";
-constexpr const char* kPartialSuffix = ".partial";
 
 std::string hex_digits(uint64_t value) { return fmt::format("{:016x}", value); }
 
@@ -329,82 +325,6 @@ void CheckpointReader::read_states(uint64_t first_slot, std::span<int8_t> values
     from.file.fail(fmt::format("holds states 0 to {}, asked for {} from {} on", wanted[0] - 1,
                                slots, first_slot));
   if (slots > 0) from.file.read_rows(states, first_slot, slots, values.data());
-}
-
-// The checkpoints of a run.
-
-namespace {
-
-// Names of the regular files in a folder; none where there is no folder.
-std::vector<std::string> file_names(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error))
-    if (std::error_code ignored; entry->is_regular_file(ignored))
-      names.push_back(entry->path().filename().string());
-  if (error && error != std::errc::no_such_file_or_directory)
-    throw Error(fmt::format("{}: cannot be listed: {}", folder.string(), error.message()));
-  return names;
-}
-
-// The generation in a file name that checkpoint_path made.
-std::optional<uint64_t> generation_of(const std::string& name) {
-  const std::string_view prefix = kNamePrefix, suffix = kNameSuffix;
-  if (!name.starts_with(prefix) || !name.ends_with(suffix)) return std::nullopt;
-  if (name.size() < prefix.size() + suffix.size()) return std::nullopt;
-  const char* first = name.data() + prefix.size();
-  const char* last = name.data() + name.size() - suffix.size();
-  uint64_t generation = 0;
-  const auto [rest, error] = std::from_chars(first, last, generation);
-  if (error != std::errc{} || rest != last) return std::nullopt;
-  if (checkpoint_path("", generation) != fs::path(name)) return std::nullopt;
-  return generation;
-}
-
-}  // namespace
-
-fs::path checkpoint_path(const fs::path& run, uint64_t generation) {
-  return run / fmt::format("{}{:09}{}", kNamePrefix, generation, kNameSuffix);
-}
-
-std::vector<fs::path> list_checkpoints(const fs::path& run) {
-  std::vector<uint64_t> generations;
-  for (const std::string& name : file_names(run))
-    if (const auto generation = generation_of(name)) generations.push_back(*generation);
-  std::sort(generations.rbegin(), generations.rend());
-  std::vector<fs::path> paths;
-  for (uint64_t generation : generations) paths.push_back(checkpoint_path(run, generation));
-  return paths;
-}
-
-fs::path newest_checkpoint(
-    const fs::path& run,
-    const std::function<void(const fs::path&, const std::string&)>& passed_over) {
-  const std::vector<fs::path> paths = list_checkpoints(run);
-  for (const fs::path& path : paths) try {
-      CheckpointReader(path).verify();
-      return path;
-    } catch (const Error& error) {
-      passed_over(path, error.what());
-    }
-  throw Error(paths.empty() ? fmt::format("{}: holds no checkpoint", run.string())
-                            : fmt::format("{}: none of its {} checkpoints can be read",
-                                          run.string(), paths.size()));
-}
-
-void prune_checkpoints(const fs::path& run, uint64_t keep) {
-  require(keep >= 1, "checkpoint: one at least is kept");
-  std::vector<fs::path> remove = list_checkpoints(run);
-  remove.erase(remove.begin(),
-               remove.begin() + static_cast<ptrdiff_t>(std::min<uint64_t>(keep, remove.size())));
-  for (const std::string& name : file_names(run))
-    if (name.ends_with(std::string(kNameSuffix) + kPartialSuffix)) remove.push_back(run / name);
-  std::error_code error;
-  for (const fs::path& path : remove) {
-    fs::remove(path, error);
-    if (error) throw Error(fmt::format("{}: cannot remove: {}", path.string(), error.message()));
-  }
 }
 
 }  // namespace eggroll

@@ -22,12 +22,12 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "common/checkpoint_folder.hpp"
 #include "common/parameters.hpp"
 
 namespace eggroll {
@@ -98,17 +98,5 @@ class CheckpointReader {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// run/checkpoint-000001000.h5
-std::filesystem::path checkpoint_path(const std::filesystem::path& run, uint64_t generation);
-// Checkpoints of a run directory, newest first; files that are being written are not listed.
-std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& run);
-// The newest checkpoint of `run` that verifies. `passed_over(path, why)` hears of each newer one
-// that does not. Throws Error when none.
-std::filesystem::path newest_checkpoint(
-    const std::filesystem::path& run,
-    const std::function<void(const std::filesystem::path&, const std::string&)>& passed_over);
-// Removes all but the newest `keep` checkpoints, and partial files left by a run that was killed.
-void prune_checkpoints(const std::filesystem::path& run, uint64_t keep);
 
 }  // namespace eggroll

@@ -30,6 +30,9 @@ struct Schedule {
   bool operator==(const Schedule&) const = default;
 };
 
+// What a run does when a checkpoint or its metrics cannot be written.
+enum class OnStorageFailure { go_on, stop };
+
 struct RunConfig {
   std::string task = "lm";
   std::string data;
@@ -66,7 +69,9 @@ struct RunConfig {
   uint64_t validate_every = 100;  // 0: only at the end; so too for checkpoints and digests
   uint64_t validate_streams = 64;
   uint64_t checkpoint_every = 1000;
+  uint64_t checkpoint_seconds = 600;  // 0: not by the clock
   uint64_t keep_checkpoints = 3;
+  OnStorageFailure on_storage_failure = OnStorageFailure::go_on;
   uint64_t digest_every = 100;
   bool dry_run = false;
 
@@ -104,10 +109,11 @@ std::string train_help();
 // other. `sources` puts into the error where a value came from.
 void validate_config(const RunConfig& config, const OptionSources& sources = {});
 // --resume: the run goes on with its own config; only what cannot change its results may differ
-// (generations, threads, device, run, data, fitness-encoding, and the -every and keep options). Any
-// other option that is given with another value is a ConfigError. Without --run it goes on in the
-// folder that --resume names. Other planned generations leave a schedule in percent where it was:
-// it becomes the number of generations that it stood for.
+// (generations, threads, device, run, data, fitness-encoding, and when checkpoints are written and
+// how many are kept, and the like). Any other option that is given with another value is a
+// ConfigError. Without --run it goes on in the folder that --resume names. Other planned
+// generations leave a schedule in percent where it was: it becomes the number of generations that
+// it stood for.
 RunConfig config_for_resume(const RunConfig& saved, const ParsedConfig& given);
 
 }  // namespace eggroll

@@ -47,6 +47,8 @@ template <>
 constexpr std::array<std::string_view, 2> kNames<FitnessEncoding> = {"int32", "ternary"};
 template <>
 constexpr std::array<std::string_view, 2> kNames<UpdateRule> = {"threshold", "sigma-delta"};
+template <>
+constexpr std::array<std::string_view, 2> kNames<OnStorageFailure> = {"continue", "stop"};
 
 template <typename Number>
 bool parse_number(std::string_view text, Number& value) {
@@ -227,8 +229,14 @@ std::vector<RunOption> make_table() {
           "validate-streams", records, "parts of the held-out text that are read side by side"),
       changeable(number<&C::checkpoint_every, uint64_t{0}, kMost<uint64_t>>(
           "checkpoint-every", records, "generations between checkpoints; 0: only at the end")),
+      changeable(number<&C::checkpoint_seconds, uint64_t{0}, uint64_t{kMost<uint32_t>}>(
+          "checkpoint-seconds", records,
+          "seconds after which another checkpoint is due as well; 0: only by generations")),
       changeable(number<&C::keep_checkpoints, uint64_t{1}, kMost<uint64_t>>(
           "keep-checkpoints", records, "newest checkpoints to keep")),
+      changeable(choice("on-storage-failure", records, &C::on_storage_failure,
+                        "when a checkpoint or metrics cannot be written: go on and try again when "
+                        "the next is due, or stop")),
       changeable(number<&C::digest_every, uint64_t{0}, kMost<uint64_t>>(
           "digest-every", records,
           "generations between comparisons of the ranks' parameters; 0: only at the end")),

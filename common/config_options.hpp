@@ -23,7 +23,8 @@ using OptionField =
     std::variant<bool RunConfig::*, int RunConfig::*, uint32_t RunConfig::*, uint64_t RunConfig::*,
                  double RunConfig::*, std::string RunConfig::*, Schedule RunConfig::*,
                  Rounding RunConfig::*, Carry RunConfig::*, FitnessRule RunConfig::*,
-                 FitnessEncoding RunConfig::*, UpdateRule RunConfig::*>;
+                 FitnessEncoding RunConfig::*, UpdateRule RunConfig::*,
+                 OnStorageFailure RunConfig::*>;
 
 struct RunOption {
   std::string name;

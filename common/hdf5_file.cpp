@@ -1,7 +1,10 @@
 #include "common/hdf5_file.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -27,11 +30,13 @@ static_assert(std::endian::native == std::endian::little);
 void prepare_library() {
   static const bool prepared = [] {
     H5dont_atexit();  // at exit it would fall over a file that it could not write (full disk)
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // errors are thrown, not printed
     H5PLset_loading_state(0);  // no file makes this process load a filter from elsewhere
     return true;
   }();
+  // Errors are thrown, not printed; the library asks each thread for itself.
+  thread_local const bool is_quiet = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
   static_cast<void>(prepared);
+  static_cast<void>(is_quiet);
 }
 
 // Why the library's last call failed: the operating system's words where it has some.
@@ -101,21 +106,6 @@ Spaces select_rows(const Dataset& dataset, uint64_t first, uint64_t rows) {
 
 }  // namespace
 
-Handle::Handle(Handle&& other) noexcept
-    : id_(std::exchange(other.id_, H5I_INVALID_HID)), close_(other.close_) {}
-
-Handle& Handle::operator=(Handle&& other) noexcept {
-  reset();
-  id_ = std::exchange(other.id_, H5I_INVALID_HID);
-  close_ = other.close_;
-  return *this;
-}
-
-bool Handle::reset() {
-  const hid_t id = std::exchange(id_, H5I_INVALID_HID);
-  return id < 0 || close_(id) >= 0;
-}
-
 uint64_t Dataset::row_elements() const {
   uint64_t elements = 1;
   for (size_t i = 1; i < shape.size(); ++i) elements *= shape[i];
@@ -146,6 +136,10 @@ void File::check(bool worked, const char* doing) const {
 File File::create(const std::filesystem::path& path) {
   prepare_library();
   File file(path, {});
+  // What a killed run left, or a file that could not be removed when it was abandoned: the library
+  // may still hold that one open, and would not open it again.
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
   const Handle access = file_access();
   file.file_ = Handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
   if (!file.file_.is_valid()) {
@@ -216,12 +210,22 @@ void File::close() {
 }
 
 void File::abandon() {
-  // Gives back the room that the file has taken, so that the library finds some on a full disk for
-  // the little it still has to write before it lets go.
   std::error_code ignored;
-  std::filesystem::resize_file(path_, 0, ignored);
-  file_.reset();
   std::filesystem::remove(path_, ignored);
+  if (file_.is_valid()) turn_to_memory();
+  file_.reset();
+}
+
+// The library has a little to write before it lets go of a file. Where it cannot, on a disk that is
+// full or gone, it keeps the file open for good, and with it the room that it takes. So its
+// descriptor is made to stand for a piece of memory.
+void File::turn_to_memory() {
+  void* descriptor = nullptr;
+  if (H5Fget_vfd_handle(file_.get(), H5P_DEFAULT, &descriptor) < 0 || descriptor == nullptr) return;
+  const int memory = memfd_create("eggroll-abandoned-checkpoint", MFD_CLOEXEC);
+  if (memory < 0) return;
+  dup3(memory, *static_cast<const int*>(descriptor), O_CLOEXEC);
+  ::close(memory);
 }
 
 // Reading.

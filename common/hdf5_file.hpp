@@ -1,7 +1,7 @@
 // The part of HDF5 that a checkpoint needs, for checkpoint.cpp alone: groups, datasets of int8 or
 // int32, and attributes that are numbers or text. Files from elsewhere are read with suspicion:
 // hard links only, data inside the file only, every size checked before memory is taken. Each
-// failure is an Error that names the file; HDF5 itself prints nothing.
+// failure is an Error that names the file; HDF5 itself prints nothing. One thread at a time.
 #pragma once
 
 #include <hdf5.h>
@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace eggroll::hdf5 {
@@ -23,12 +24,21 @@ class Handle {
   Handle() = default;
   Handle(hid_t id, Close close) : id_(id), close_(close) {}
   ~Handle() { reset(); }
-  Handle(Handle&& other) noexcept;
-  Handle& operator=(Handle&& other) noexcept;
+  Handle(Handle&& other) noexcept
+      : id_(std::exchange(other.id_, H5I_INVALID_HID)), close_(other.close_) {}
+  Handle& operator=(Handle&& other) noexcept {
+    reset();
+    id_ = std::exchange(other.id_, H5I_INVALID_HID);
+    close_ = other.close_;
+    return *this;
+  }
 
   hid_t get() const { return id_; }
   bool is_valid() const { return id_ >= 0; }
-  bool reset();  // closes; false where the library could not
+  bool reset() {  // closes; false where the library could not
+    const hid_t id = std::exchange(id_, H5I_INVALID_HID);
+    return id < 0 || close_(id) >= 0;
+  }
 
  private:
   hid_t id_ = H5I_INVALID_HID;
@@ -86,6 +96,7 @@ class File {
   Handle open_group(const std::string& name) const;
   [[noreturn]] void fail_in_library(const std::string& doing) const;
   void check(bool worked, const char* doing) const;
+  void turn_to_memory();
 
   std::filesystem::path path_;
   Handle file_;

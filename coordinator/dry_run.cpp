@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "common/generation_plan.hpp"
@@ -10,6 +11,7 @@
 #include "common/partition.hpp"
 #include "common/ternary.hpp"
 #include "coordinator/fitness_message.hpp"
+#include "coordinator/snapshot_writer.hpp"
 
 namespace eggroll {
 namespace {
@@ -58,6 +60,10 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads) {
   const double fitness =
       pairs * (2 * 4 + 1) + static_cast<double>(config.pairs()) * (2 * 4 + 4 + 1) / ranks;
   const double data = data_bytes(config.data);
+  const double all_states = static_cast<double>(config.pairs()) *
+                            static_cast<double>(state_slots_per_pair(config.carry)) * slot;
+  const double checkpoint = parameters * (config.update == UpdateRule::sigma_delta ? 5 : 1) +
+                            std::min(all_states, static_cast<double>(kSnapshotBudgetBytes));
 
   const auto all_pairs = static_cast<double>(config.pairs());
   const double others = ranks - 1;
@@ -78,6 +84,8 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads) {
       "{:.1f}, fitness {:.1f}, data {:.1f}\n",
       mib(model + states + workspace + fitness + data), mib(model), mib(states), mib(workspace),
       mib(fitness), mib(data));
+  text += fmt::format("# memory of rank 0     up to {:.1f} MiB more while it writes a checkpoint\n",
+                      mib(checkpoint));
   text +=
       fmt::format("# noise of a pair      {:.0f} bytes, made again where it is needed\n", noise);
   text += fmt::format(

@@ -55,28 +55,42 @@ std::optional<Validation> validate(Collectives& group, Task& task, uint64_t gene
                        watch.elapsed_s());
 }
 
+// The checkpoint that is due beside those by generations and by the clock.
+CheckpointWish checkpoint_wish(bool is_last) {
+  const bool asked = take_checkpoint_request();
+  return is_last ? CheckpointWish::last : asked ? CheckpointWish::asked : CheckpointWish::none;
+}
+
 bool is_due(uint64_t every, uint64_t generation) { return every != 0 && generation % every == 0; }
 
 // Rank 0: what happens between the generations completed so far and the next one.
-GenerationPlan make_plan(const Run& run, bool stopping) {
+GenerationPlan make_plan(Run& run, bool stopping) {
   const RunConfig& config = run.config;
+  run.storage->review();
+  stopping |= run.storage->must_stop();
   const uint64_t completed = run.position.generation;
   const bool at_end = completed == config.generations;
-  const bool asked = take_checkpoint_request();
   const bool at_start = completed == run.first_generation;
   return {.generation = completed,
           .data_position = run.position.data_position,
           .noise_epoch =
               static_cast<uint32_t>(config.noise_reuse == 0 ? 0 : completed / config.noise_reuse),
           .action = at_end || stopping ? GenerationAction::stop : GenerationAction::run,
-          .write_checkpoint = !at_start && (asked || at_end || stopping ||
-                                            is_due(config.checkpoint_every, completed)),
+          .write_checkpoint = !at_start && run.storage->takes_checkpoint(
+                                               completed, checkpoint_wish(at_end || stopping)),
           .validate = (at_end || (is_due(config.validate_every, completed) && !stopping)) &&
                       !(at_start && completed > 0),
           .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};
 }
 
 }  // namespace
+
+void begin_records(Run& run) {
+  run.storage.reset();
+  run.log.emplace(run.config, run.position.generation, run.task->backend().layout().size());
+  run.storage.emplace(run.config, run.position.generation, run.log->metrics(),
+                      [&run](const std::string& line) { run.log->complain(line); });
+}
 
 void run_generations(Run& run, Collectives& group) {
   const RunConfig& config = run.config;
@@ -96,10 +110,13 @@ void run_generations(Run& run, Collectives& group) {
     if (plan.validate) extras.validation = validate(group, task, plan.generation);
     Stopwatch watch;
     if (plan.write_checkpoint) {
-      write_snapshot(config, group, task, run.position);
+      start_snapshot(config, group, task, run.position,
+                     run.storage ? &run.storage->writer() : nullptr);
+      if (run.storage && plan.action == GenerationAction::stop) run.storage->settle();
       extras.checkpoint_s = watch.elapsed_s();
     }
     if (run.log) {
+      extras.written = run.storage->take_written();
       if (extras.validation) run.log->validated(*extras.validation);
       if (has_record) run.log->generation(done, record, extras);
     }

@@ -12,20 +12,25 @@
 #include "coordinator/guard.hpp"
 #include "coordinator/run_log.hpp"
 #include "coordinator/snapshots.hpp"
+#include "coordinator/storage.hpp"
 #include "worker/task.hpp"
 
 namespace eggroll {
 
 struct Run {
   RunConfig config;
-  std::optional<CheckpointReader> resumed_from;  // rank 0 of a resumed run
+  std::optional<CheckpointReader> resumed_from;  // rank 0 of a resumed run, until it is loaded
   std::unique_ptr<Task> task;
   uint64_t first_generation = 0;  // completed when this process began
   RunPosition position;
   std::optional<RunLog> log;             // rank 0
+  std::optional<Storage> storage;        // rank 0
   std::optional<Guards> guards;          // with survive
   std::optional<Regrouping> regrouping;  // rank 0: since the last record
 };
+
+// Rank 0: opens what it keeps of a run that stands at its position.
+void begin_records(Run& run);
 
 // Generation after generation until the last one, or until a signal asks to stop. Collective.
 // Throws GroupBroken when a rank is lost and the group says so; the run then stands nowhere until a

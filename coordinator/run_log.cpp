@@ -4,13 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
-
-#include "common/check.hpp"
 
 namespace eggroll {
 namespace {
@@ -33,22 +34,6 @@ std::string duration(double seconds) {
 void show(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
-}
-
-// The records of the first `completed` generations, written aside and renamed.
-void keep_records(const std::filesystem::path& path, uint64_t completed) {
-  std::ifstream in(path);
-  if (!in) return;
-  const std::filesystem::path aside = path.string() + ".partial";
-  std::ofstream out(aside, std::ios::trunc);
-  for (std::string line; std::getline(in, line);) {
-    const auto record = nlohmann::json::parse(line, nullptr, false);
-    if (record.is_object() && record.value("generation", completed + 1) <= completed)
-      out << line << '\n';
-  }
-  out.close();
-  if (!out) throw Error(fmt::format("{}: cannot write", aside.string()));
-  std::filesystem::rename(aside, path);
 }
 
 }  // namespace
@@ -100,16 +85,18 @@ RunLog::RunLog(const RunConfig& config, uint64_t completed, size_t parameters)
       completed_(completed),
       recorded_(completed),
       parameters_(parameters),
-      terminal_(output_is_terminal()) {
-  const auto path = std::filesystem::path(config.run) / "metrics.jsonl";
-  keep_records(path, completed);
-  metrics_.open(path, std::ios::app);
-  if (!metrics_) throw Error(fmt::format("{}: cannot write", path.string()));
-}
+      terminal_(output_is_terminal()),
+      metrics_(std::in_place, config.run, completed) {}
 
 void RunLog::say(const std::string& line) {
   show(fmt::format("{}{}\n", line_is_open_ ? "\r\033[K" : "", line));
   line_is_open_ = false;
+}
+
+void RunLog::complain(const std::string& line) {
+  if (line_is_open_) show("\r\033[K");
+  line_is_open_ = false;
+  fmt::print(stderr, "eggroll: {}\n", line);
 }
 
 void RunLog::validated(const Validation& validation) {
@@ -173,6 +160,11 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
       {"sums_travel_wide", record.update.sums_travel_wide},
   };
   bytes_sent_before_ = record.bytes_sent;
+  if (extras.written) {
+    json["checkpoint_generation"] = extras.written->generation;
+    json["checkpoint_write_s"] = extras.written->write_s;
+    json["checkpoint_bytes"] = extras.written->bytes;
+  }
   if (extras.validation) {
     json["validation_bits_per_byte"] = extras.validation->bits_per_byte;
     json["validation_integer_bits_per_byte"] = extras.validation->integer_bits_per_byte;
@@ -182,9 +174,7 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
     json["regroup_s"] = extras.regrouping->seconds;
     json["lost"] = extras.regrouping->lost;
   }
-  metrics_ << json.dump() << '\n';
-  metrics_.flush();
-  if (!metrics_) throw Error(fmt::format("{}/metrics.jsonl: cannot write", config_.run));
+  metrics_->append(json.dump());
   recorded_ = generation;
   const double since = watch_.elapsed_s() - last_shown_s_;
   if (generation == config_.generations || (terminal_ ? since > 0.2 : since > 10.0))
@@ -195,11 +185,8 @@ void RunLog::go_back_to(uint64_t completed) {
   interrupt();
   bytes_sent_before_ = 0;  // the ranks that are left count anew
   if (completed >= recorded_) return;
-  const auto path = std::filesystem::path(config_.run) / "metrics.jsonl";
-  metrics_.close();
-  keep_records(path, completed);
-  metrics_.open(path, std::ios::app);
-  if (!metrics_) throw Error(fmt::format("{}: cannot write", path.string()));
+  metrics_.reset();
+  metrics_.emplace(config_.run, completed);
   recorded_ = completed;
 }
 
@@ -208,15 +195,17 @@ void RunLog::interrupt() {
   line_is_open_ = false;
 }
 
-void RunLog::end(const std::vector<std::string>& summary) {
+std::string RunLog::end(const std::vector<std::string>& summary) {
   interrupt();
-  std::ofstream file(std::filesystem::path(config_.run) / "summary", std::ios::trunc);
+  const std::filesystem::path path = std::filesystem::path(config_.run) / "summary";
+  errno = 0;
+  std::ofstream file(path, std::ios::trunc);
   for (const std::string& line : summary) {
     show(line + "\n");
     file << line << '\n';
   }
   file.close();
-  if (!file) throw Error(fmt::format("{}/summary: cannot write", config_.run));
+  return file ? "" : fmt::format("{}: cannot write: {}", path.string(), std::strerror(errno));
 }
 
 }  // namespace eggroll

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +12,8 @@
 #include "common/config.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/generation.hpp"
+#include "coordinator/metrics_file.hpp"
+#include "coordinator/snapshot_writer.hpp"
 #include "kernels/backend.hpp"
 
 namespace eggroll {
@@ -39,26 +40,29 @@ struct GenerationExtras {
   int ranks = 1;
   double guard_s = 0;  // keeping the guard (survive); part of generation_s
   std::optional<Regrouping> regrouping;
-  double checkpoint_s = 0;  // 0: none written
+  double checkpoint_s = 0;  // how long a checkpoint held up the run; 0: none was begun
+  std::optional<SnapshotOutcome> written;  // a checkpoint that has come to the disk since the last
   std::optional<Validation> validation;
 };
 
 class RunLog {
  public:
-  // Continues metrics.jsonl after `completed` generations: later records, left by a run that went
-  // further than its last checkpoint, are dropped, as they will come again.
+  // Continues metrics.jsonl after `completed` generations.
   RunLog(const RunConfig& config, uint64_t completed, size_t parameters);
 
-  void say(const std::string& line);  // a line of its own, whatever the progress line does
+  void say(const std::string& line);       // a line of its own, whatever the progress line does
+  void complain(const std::string& line);  // likewise, on standard error
   void generation(const GenerationPlan& plan, const GenerationRecord& record,
                   const GenerationExtras& extras);
   void validated(const Validation& validation);
-  void end(const std::vector<std::string>& summary);
   // The run goes on after `completed` generations: later records come again.
   void go_back_to(uint64_t completed);
   void interrupt();  // what stands on the progress line stays, the next word begins a new one
   uint64_t recorded() const { return recorded_; }  // generations in metrics.jsonl
+  // Shows the summary and writes it; what kept it from being written, if anything did.
+  std::string end(const std::vector<std::string>& summary);
 
+  MetricsFile& metrics() { return *metrics_; }
   const std::optional<Validation>& last_validation() const { return validation_; }
   double elapsed_s() const { return watch_.elapsed_s(); }
 
@@ -70,7 +74,7 @@ class RunLog {
   uint64_t recorded_;
   const size_t parameters_;
   const bool terminal_;
-  std::ofstream metrics_;
+  std::optional<MetricsFile> metrics_;
   Stopwatch watch_;
   double last_shown_s_ = -1e9;
   bool line_is_open_ = false;

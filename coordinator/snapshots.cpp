@@ -48,40 +48,62 @@ std::string current_digest(Backend& backend, UpdateRule update) {
   return parameters_digest(read_parameters(backend), read_accumulators(backend, update));
 }
 
+SnapshotWriterSettings snapshot_settings(const RunConfig& config) {
+  return {.run = config.run,
+          .shape = config.shape(),
+          .layout = int_rnn_layout(config.shape()),
+          .keep_checkpoints = config.keep_checkpoints};
+}
+
+void start_snapshot(const RunConfig& config, Collectives& group, Task& task,
+                    const RunPosition& position, SnapshotWriter* writer) {
+  // A gather that ends in an exception leaves no half a checkpoint.
+  struct AbandonAtEnd {
+    SnapshotWriter* writer;
+    ~AbandonAtEnd() {
+      if (writer) writer->abandon();
+    }
+  } const abandon_at_end{writer};
+
+  Backend& backend = task.backend();
+  if (writer)
+    writer->begin({.header = {.generation = position.generation,
+                              .seed = config.seed,
+                              .data_position = position.data_position,
+                              .data_digest = task.data_digest(),
+                              .noise_law = kNoiseLaw,
+                              .config = write_config(config),
+                              .parameters_digest = {},
+                              .state_slots = config.pairs() * state_slots_per_pair(config.carry)},
+                   .parameters = read_parameters(backend),
+                   .accumulators = read_accumulators(backend, config.update)});
+  std::vector<size_t> counts(static_cast<size_t>(group.size()));
+  for_each_state_slice(
+      config, group.size(), state_bytes(config), [&](int r, uint64_t first, uint64_t slots) {
+        std::vector<int8_t> mine(group.rank() == r ? slots * state_bytes(config) : 0);
+        if (group.rank() == r) backend.read_states(first, mine);
+        if (r == 0) {  // rank 0's own do not travel
+          if (writer) writer->append_states(std::move(mine));
+          return;
+        }
+        std::ranges::fill(counts, 0);
+        counts[static_cast<size_t>(r)] = slots * state_bytes(config);
+        std::vector<int8_t> arrived(group.rank() == 0 ? slots * state_bytes(config) : 0);
+        group.gather(bytes_of(std::as_const(mine)), counts, bytes_of(arrived));
+        if (writer) writer->append_states(std::move(arrived));
+      });
+  if (writer) writer->commit();
+}
+
 void write_snapshot(const RunConfig& config, Collectives& group, Task& task,
                     const RunPosition& position) {
-  Backend& backend = task.backend();
-  std::optional<CheckpointWriter> writer;
-  if (group.rank() == 0) {
-    const std::vector<int8_t> parameters = read_parameters(backend);
-    const std::vector<int32_t> accumulators = read_accumulators(backend, config.update);
-    const CheckpointHeader header{
-        .generation = position.generation,
-        .seed = config.seed,
-        .data_position = position.data_position,
-        .data_digest = task.data_digest(),
-        .noise_law = kNoiseLaw,
-        .config = write_config(config),
-        .parameters_digest = parameters_digest(parameters, accumulators),
-        .state_slots = config.pairs() * state_slots_per_pair(config.carry)};
-    writer.emplace(checkpoint_path(config.run, position.generation), backend.layout(),
-                   config.shape(), header, parameters, accumulators);
-  }
-  std::vector<size_t> counts(static_cast<size_t>(group.size()));
-  std::vector<int8_t> mine, arrived;
-  for_each_state_slice(config, group.size(), state_bytes(config),
-                       [&](int r, uint64_t first, uint64_t slots) {
-                         std::ranges::fill(counts, 0);
-                         counts[static_cast<size_t>(r)] = slots * state_bytes(config);
-                         mine.resize(counts[static_cast<size_t>(group.rank())]);
-                         if (group.rank() == r) backend.read_states(first, mine);
-                         arrived.resize(group.rank() == 0 ? slots * state_bytes(config) : 0);
-                         group.gather(bytes_of(std::as_const(mine)), counts, bytes_of(arrived));
-                         if (writer) writer->append_states(arrived);
-                       });
+  std::optional<SnapshotWriter> writer;
+  if (group.rank() == 0) writer.emplace(snapshot_settings(config));
+  start_snapshot(config, group, task, position, writer ? &*writer : nullptr);
   if (!writer) return;
-  writer->finish();
-  prune_checkpoints(config.run, config.keep_checkpoints);
+  writer->wait();
+  const std::string error = writer->take_outcomes().at(0).error;
+  if (!error.empty()) throw Error(error);
 }
 
 RunPosition load_snapshot(const CheckpointReader* reader, const RunConfig& config,

@@ -1,5 +1,6 @@
 // What a run keeps and goes on from. Rank 0 alone touches files; states come to it and go from it
 // in slices, so the file is the same for any number of ranks and no rank holds the states of all.
+// The main thread gathers, a thread of rank 0 writes (snapshot_writer.hpp).
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include "common/checkpoint.hpp"
 #include "common/collectives.hpp"
 #include "common/config.hpp"
+#include "coordinator/snapshot_writer.hpp"
 #include "worker/task.hpp"
 
 namespace eggroll {
@@ -20,8 +22,14 @@ struct RunPosition {
   uint64_t data_position = 0;  // in each sequence's slice
 };
 
-// Collective. Writes run/checkpoint-<generation>.h5 and removes those beyond
-// config.keep_checkpoints.
+// For run/checkpoint-<generation>.h5, and the removal of those beyond config.keep_checkpoints.
+SnapshotWriterSettings snapshot_settings(const RunConfig& config);
+// Collective. Returns when the writer has all it needs, and its disk is at work on it. writer: rank
+// 0's, nullptr elsewhere.
+void start_snapshot(const RunConfig& config, Collectives& group, Task& task,
+                    const RunPosition& position, SnapshotWriter* writer);
+// Collective. The same with a writer of its own, and rank 0 waits for the disk; throws Error where
+// it fails.
 void write_snapshot(const RunConfig& config, Collectives& group, Task& task,
                     const RunPosition& position);
 

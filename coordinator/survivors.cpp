@@ -83,7 +83,7 @@ void regroup(Run& run, Collectives& group, const View& view, const std::vector<W
   if (run.log)
     run.log->go_back_to(run.position.generation);
   else
-    run.log.emplace(run.config, run.position.generation, run.task->backend().layout().size());
+    begin_records(run);
   run.regrouping = {.seconds = since.elapsed_s(), .lost = view.lost};
   run.log->say(fmt::format("{}; {} rank{} on after generation {} ({:.2f} s)", joined(view.lost),
                            group.size(), group.size() == 1 ? " goes" : "s go",
@@ -129,6 +129,8 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
       }
       run_generations(run, *group);
       mine.outcome = Outcome::finished;
+      const std::string failure = run.storage ? run.storage->failure(run.position.generation) : "";
+      if (!failure.empty()) mine = failed(1, failure);
     } catch (const GroupBroken&) {
       since_broken = Stopwatch();
     } catch (const ConfigError& e) {  // the same on every rank

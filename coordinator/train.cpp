@@ -13,6 +13,7 @@
 #include "coordinator/dry_run.hpp"
 #include "coordinator/run.hpp"
 #include "coordinator/stop_signal.hpp"
+#include "coordinator/storage.hpp"
 #include "coordinator/survivors.hpp"
 #include "coordinator/thread_count.hpp"
 
@@ -170,33 +171,38 @@ void prepare(Run& run, Collectives& group) {
   } else {
     run.position =
         load_snapshot(run.resumed_from ? &*run.resumed_from : nullptr, config, group, *run.task);
+    run.resumed_from.reset();  // a file that is open keeps its room when it is removed
   }
 
   run.first_generation = run.position.generation;
-  const size_t parameters = run.task->backend().layout().size();
   together(group, [&] {
     if (group.rank() != 0) return;
     open_run_folder(config);
-    run.log.emplace(config, run.first_generation, parameters);
+    begin_records(run);
   });
   if (run.log)
     run.log->say(
         fmt::format("{}: {} parameters, population {}, {} rank{}, {}; run folder {}{}", config.task,
-                    parameters, config.population, group.size(), group.size() == 1 ? "" : "s",
-                    run.task->backend().description(), config.run,
+                    run.task->backend().layout().size(), config.population, group.size(),
+                    group.size() == 1 ? "" : "s", run.task->backend().description(), config.run,
                     run.first_generation == 0
                         ? ""
                         : fmt::format(", resumed after generation {}", run.first_generation)));
   install_signal_handlers();
 }
 
-// Rank 0: the last lines.
-void conclude(Run& run) {
-  const RunConfig& config = run.config;
-  run.log->end(summary_of(run, run.position.generation - run.first_generation));
-  if (run.position.generation != config.generations)
+// Rank 0: the last lines. What the run has failed in, if in anything.
+std::string conclude(Run& run) {
+  std::string failure = run.storage->failure(run.position.generation);
+  const std::string unwritten =
+      run.log->end(summary_of(run, run.position.generation - run.first_generation));
+  if (failure.empty()) failure = unwritten;
+  if (!failure.empty())
+    run.log->complain(failure);
+  else if (run.position.generation != run.config.generations)
     run.log->say(
-        fmt::format("stopped by a signal; go on with: eggroll train --resume {}", config.run));
+        fmt::format("stopped by a signal; go on with: eggroll train --resume {}", run.config.run));
+  return failure;
 }
 
 }  // namespace
@@ -211,18 +217,20 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
     if (world.rank() == 0) fmt::print("{}", dry_run_report(config, world.size(), threads));
     return 0;
   }
-  if (!config.survive || world.size() == 1) {
+  if (config.survive && world.size() > 1) {
+    together(world, [&] { check_launcher_lets_survive(world.size()); });
+    Membership membership(world, config.silence_limit);
+    const SurvivedRun survived = run_with_survivors(
+        run, session, membership, [&run](Collectives& group) { prepare(run, group); });
+    if (survived.exit_code != 0) return survived.exit_code;
+    if (survived.leads && !conclude(run).empty()) return 1;
+  } else {
     prepare(run, world);
     run_generations(run, world);
-    if (run.log) conclude(run);
-    return 0;
+    const std::string failure = run.log ? conclude(run) : "";
+    if (first_failure(world, failure, failure.empty() ? 0 : 1)) return 1;
   }
-  together(world, [&] { check_launcher_lets_survive(world.size()); });
-  Membership membership(world, config.silence_limit);
-  const SurvivedRun survived = run_with_survivors(
-      run, session, membership, [&run](Collectives& group) { prepare(run, group); });
-  if (survived.leads && survived.exit_code == 0) conclude(run);
-  return survived.exit_code;
+  return 0;
 }
 
 }  // namespace eggroll

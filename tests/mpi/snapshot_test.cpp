@@ -138,6 +138,51 @@ TEST_F(Snapshot, StatesOfAHugePopulationComeBackToTheirMembers) {
   EXPECT_TRUE(states == expected);
 }
 
+// The generations that run while the disk is at work change nothing of what it gets.
+TEST_F(Snapshot, HoldsTheRunAsItWasWhenItBegan) {
+  config_.keep_checkpoints = 100;
+  SmallRun run(config_, mpi_world());
+  std::optional<SnapshotWriter> writer;
+  if (is_rank_0()) writer.emplace(snapshot_settings(config_));
+  std::vector<std::string> digests;
+  for (int i = 0; i < 5; ++i) {
+    run.steps(2);
+    digests.push_back(run.digest());
+    start_snapshot(config_, mpi_world(), run.task(), run.position(), writer ? &*writer : nullptr);
+  }
+  run.steps(2);
+  if (!writer) return;
+  writer->wait();
+  EXPECT_EQ(writer->take_outcomes().size(), 5u);
+  for (uint64_t i = 0; i < 5; ++i) {
+    const CheckpointReader reader(written(2 * i + 2));
+    reader.verify();
+    EXPECT_EQ(reader.header().parameters_digest, digests[i]);
+  }
+}
+
+// Rank 0 of two, of which the other is lost when its states should come.
+class LosesTheOther : public SoloCollectives {
+ public:
+  int size() const override { return 2; }
+  void gather(std::span<const std::byte>, std::span<const size_t>, std::span<std::byte>) override {
+    throw Error("rank 1 is lost");
+  }
+};
+
+TEST_F(Snapshot, ARankLostOnTheWayLeavesNoFileAndAWriterOfUse) {
+  LosesTheOther two;
+  SoloCollectives solo;
+  SmallRun broken(config_, two), run(config_, solo);
+  SnapshotWriter writer(snapshot_settings(config_));
+  EXPECT_THROW(start_snapshot(config_, two, broken.task(), {1, 0}, &writer), Error);
+  start_snapshot(config_, solo, run.task(), {2, 0}, &writer);
+  writer.wait();
+  EXPECT_EQ(writer.take_outcomes().size(), 1u);
+  EXPECT_EQ(list_checkpoints(folder_.path()), std::vector<std::filesystem::path>{written(2)});
+  EXPECT_FALSE(std::filesystem::exists(written(1).string() + ".partial"));
+}
+
 TEST_F(Snapshot, OnlyTheNewestAreKept) {
   config_.keep_checkpoints = 2;
   SmallRun run(config_, mpi_world());

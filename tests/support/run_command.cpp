@@ -66,6 +66,16 @@ void RunningCommand::read_output(int milliseconds) {
   if (count == 0) poll(nullptr, 0, milliseconds);  // closed; the process may go on without it
 }
 
+bool RunningCommand::prints(const std::string& text, double timeout_s) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_s);
+  for (;;) {
+    const bool is_last_look = !is_running() || std::chrono::steady_clock::now() > limit;
+    read_output(5);
+    if (result_.output.find(text) != std::string::npos) return true;
+    if (is_last_look) return false;
+  }
+}
+
 CommandResult RunningCommand::wait(double timeout_s) {
   const auto limit = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_s);
   while (is_running()) {

@@ -28,6 +28,8 @@ class RunningCommand {
   pid_t pid() const { return pid_; }
   void signal(int number) const;
   bool is_running();
+  // Waits until its output so far holds this; false when it has not in that time, or has ended.
+  bool prints(const std::string& text, double timeout_s = 60);
   CommandResult wait(double timeout_s);
 
  private:

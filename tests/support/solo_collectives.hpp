@@ -9,7 +9,7 @@
 
 namespace eggroll::test {
 
-class SoloCollectives final : public Collectives {
+class SoloCollectives : public Collectives {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }

@@ -308,15 +308,27 @@ TEST(Checkpoint, PruningKeepsTheNewestAndRemovesPartialFiles) {
   for (const char* name : {"checkpoint-000000200.h5.partial", "other.h5.partial", "config.ini",
                            "other.h5", "metrics.jsonl.partial"})
     folder.write(name, "");
-  prune_checkpoints(folder.path(), 2);
+  prune_checkpoints(folder.path(), 2, 100);
   const std::vector<fs::path> expected = {checkpoint_path(folder.path(), 100),
                                           checkpoint_path(folder.path(), 20)};
   EXPECT_EQ(list_checkpoints(folder.path()), expected);
   EXPECT_EQ(files_in(folder.path()), 5u);  // and config.ini, other.h5, metrics.jsonl.partial
-  prune_checkpoints(folder.path(), 100);
+  prune_checkpoints(folder.path(), 100, 100);
   EXPECT_EQ(list_checkpoints(folder.path()), expected);
-  EXPECT_NE(refusal([&] { prune_checkpoints(folder.path(), 0); }), "no error");
-  prune_checkpoints(folder / "missing", 1);
+  EXPECT_NE(refusal([&] { prune_checkpoints(folder.path(), 0, 100); }), "no error");
+  prune_checkpoints(folder / "missing", 1, 100);
+}
+
+// A run that passed over damaged checkpoints 40 and 50 and has just written 25.
+TEST(Checkpoint, PruningLeavesLaterOnesAndDoesNotCountThem) {
+  const test::ScratchFolder folder;
+  for (uint64_t generation : {10, 20, 25, 40, 50})
+    folder.write(checkpoint_path("", generation).string(), "");
+  prune_checkpoints(folder.path(), 2, 25);
+  std::vector<fs::path> expected;
+  for (uint64_t generation : {50, 40, 25, 20})
+    expected.push_back(checkpoint_path(folder.path(), generation));
+  EXPECT_EQ(list_checkpoints(folder.path()), expected);
 }
 
 }  // namespace

@@ -77,6 +77,8 @@ TEST(ConfigErrors, RefusesBadCommandLines) {
        "width = 128 (command line): allowed are 64, 256, 1024, 4096: powers of 4, whose scale "
        "1/(16 sqrt(width)) is exact"},
       {{"--carry", "Own"}, "carry = Own (command line): allowed are own, pair, reset"},
+      {{"--on-storage-failure", "go_on"},
+       "on-storage-failure = go_on (command line): allowed are continue, stop"},
       {{"--task", "rl"}, "task = rl (command line): allowed is lm"},
       {{"--device", "cuda"}, "device = cuda (command line): allowed is cpu"},
       {{"--data", ""}, "data = '' (command line): allowed is a path"},
@@ -150,6 +152,7 @@ TEST(ConfigErrors, RefusesEachNumberJustOutsideItsRange) {
       {"validate-streams", {"1", "4294967295"}, {"0"}},
       {"validate-every", {"0"}, {"-1", "+1"}},
       {"checkpoint-every", {"0"}, {"-1", ""}},
+      {"checkpoint-seconds", {"0", "4294967295"}, {"-1", "4294967296", "1.5"}},
       {"digest-every", {"0"}, {"-1", "1 "}},
   };
   for (const auto& [name, good, bad] : cases) {

@@ -61,7 +61,9 @@ RunConfig unusual_config() {
   c.validate_every = 0;
   c.validate_streams = 7;
   c.checkpoint_every = 18446744073709551615u;
+  c.checkpoint_seconds = 4294967295u;
   c.keep_checkpoints = 1;
+  c.on_storage_failure = OnStorageFailure::stop;
   c.digest_every = 5;
   return c;
 }
@@ -132,8 +134,12 @@ TEST(Config, TheCommandLineSetsEveryOption) {
                                                   "7",
                                                   "--checkpoint-every",
                                                   "18446744073709551615",
+                                                  "--checkpoint-seconds",
+                                                  "4294967295",
                                                   "--keep-checkpoints",
                                                   "1",
+                                                  "--on-storage-failure",
+                                                  "stop",
                                                   "--digest-every",
                                                   "5",
                                                   "--dry-run"});
@@ -298,8 +304,12 @@ TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
                                                                              "2",
                                                                              "--digest-every",
                                                                              "3",
+                                                                             "--checkpoint-seconds",
+                                                                             "77",
                                                                              "--keep-checkpoints",
                                                                              "4",
+                                                                             "--on-storage-failure",
+                                                                             "continue",
                                                                              "--fitness-encoding",
                                                                              "int32",
                                                                              "--dry-run"}));
@@ -312,7 +322,9 @@ TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
   expected.validate_every = 1;
   expected.checkpoint_every = 2;
   expected.digest_every = 3;
+  expected.checkpoint_seconds = 77;
   expected.keep_checkpoints = 4;
+  expected.on_storage_failure = OnStorageFailure::go_on;
   expected.fitness_encoding = FitnessEncoding::int32;
   expected.dry_run = true;
   expected.alpha_decay = {0.42 * 4294967294.0, false};  // as planned when the run began
@@ -322,9 +334,18 @@ TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
 }
 
 TEST(Config, AResumedRunRefusesEveryOtherChange) {
-  const std::set<std::string> may_change = {
-      "data",           "generations",  "threads",          "device",           "run",
-      "validate-every", "digest-every", "checkpoint-every", "keep-checkpoints", "fitness-encoding"};
+  const std::set<std::string> may_change = {"data",
+                                            "generations",
+                                            "threads",
+                                            "device",
+                                            "run",
+                                            "validate-every",
+                                            "digest-every",
+                                            "checkpoint-every",
+                                            "checkpoint-seconds",
+                                            "keep-checkpoints",
+                                            "on-storage-failure",
+                                            "fitness-encoding"};
   const RunConfig saved = unusual_config();
   for (const RunOption& option : run_options()) {
     EXPECT_EQ(option.may_change_on_resume, may_change.contains(option.name)) << option.name;
@@ -342,12 +363,13 @@ TEST(Config, AResumedRunRefusesEveryOtherChange) {
               0u)
         << words;
   }
-  EXPECT_EQ(refusal([] {
-              config_for_resume(RunConfig{}, resume_with({"--seed", "2"}));
-            }),
-            "seed = 2 (command line): the run to resume has 1; what may change is data, "
-            "generations, fitness-encoding, device, threads, run, validate-every, "
-            "checkpoint-every, keep-checkpoints, digest-every");
+  EXPECT_EQ(
+      refusal([] {
+        config_for_resume(RunConfig{}, resume_with({"--seed", "2"}));
+      }),
+      "seed = 2 (command line): the run to resume has 1; what may change is data, "
+      "generations, fitness-encoding, device, threads, run, validate-every, "
+      "checkpoint-every, checkpoint-seconds, keep-checkpoints, on-storage-failure, digest-every");
 }
 
 TEST(Config, AResumedRunGoesOnInTheFolderThatIsNamed) {

@@ -1,0 +1,28 @@
+// The checkpoints in the folder of a run: their names, the newest that is intact, those that go.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace eggroll {
+
+inline constexpr const char* kPartialSuffix = ".partial";  // of a file that is being written
+
+// run/checkpoint-000001000.h5
+std::filesystem::path checkpoint_path(const std::filesystem::path& run, uint64_t generation);
+// Checkpoints of a run directory, newest first; files that are being written are not listed.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& run);
+// The newest checkpoint of `run` that verifies. `passed_over(path, why)` hears of each newer one
+// that does not. Throws Error when none.
+std::filesystem::path newest_checkpoint(
+    const std::filesystem::path& run,
+    const std::function<void(const std::filesystem::path&, const std::string&)>& passed_over);
+// Of the checkpoints up to generation `newest` removes all but the newest `keep`, and partial files
+// left by a run that was killed. Later ones, which a resumed run passed over or has not come to
+// yet, stay and do not count. Removes what it can; then throws Error where it could not.
+void prune_checkpoints(const std::filesystem::path& run, uint64_t keep, uint64_t newest);
+
+}  // namespace eggroll
