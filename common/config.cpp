@@ -271,6 +271,9 @@ ParsedConfig parse_train_config(const std::vector<std::string>& arguments) {
       parsed.given["init"] == kCommandLine)
     refuse("init", parsed.config.init, kCommandLine,
            "excluded by resume, which goes on with the parameters of the run");
+  if (parsed.given.contains("resume") && parsed.given.contains("auto-resume"))
+    refuse("auto-resume", "true", kCommandLine,
+           "excluded by resume, which names what to go on with");
   return parsed;
 }
 
@@ -305,6 +308,7 @@ std::string train_help() {
       "many\n"
       "MPI ranks. Each option can also stand in a file, as `name = value`.\n\n"
       "  eggroll train --data PATH [--run DIR] [--config FILE] [options]\n"
+      "  eggroll train --data PATH --run DIR --auto-resume [options]\n"
       "  eggroll train --resume DIR [options]\n";
   // Boost ends each question with a colon, and wrapped lines with blanks.
   std::istringstream lines(described.str());

@@ -6,6 +6,7 @@
 // How main uses it:
 //   parsed = parse_train_config(arguments)
 //   config = parsed.config.resume.empty() ? parsed.config : config_for_resume(saved, parsed)
+//   (with --auto-resume, `resume` becomes the run folder first, where that holds a checkpoint)
 //   validate_config(config, parsed.given)
 #pragma once
 
@@ -38,6 +39,7 @@ struct RunConfig {
   std::string data;
   std::string run = "run";
   std::string resume;
+  bool auto_resume = false;  // go on with the run in `run` where it holds a checkpoint
   std::string init;
   double held_out = 0.05;
 
@@ -101,7 +103,7 @@ ParsedConfig parse_train_config(const std::vector<std::string>& arguments);
 // start of a line or after a blank. A value that holds # or begins with a blank stands in quotes.
 RunConfig parse_config_text(const std::string& text, const std::string& source);
 // Complete and re-runnable: each option of the run with its value, grouped and commented as in
-// --help. What belongs to one invocation (resume, dry-run) is left out.
+// --help. What belongs to one invocation (resume, auto-resume, dry-run) is left out.
 std::string write_config(const RunConfig& config);
 std::string train_help();
 

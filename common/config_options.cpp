@@ -206,6 +206,10 @@ std::vector<RunOption> make_table() {
 
       of_invocation(path("resume", machine, &C::resume, "PATH",
                          "go on with the run in this folder, or from this checkpoint")),
+      of_invocation({"auto-resume", machine, &C::auto_resume, "",
+                     "go on with the run in --run where it holds a checkpoint, else start it: one "
+                     "command for the first start and every restart",
+                     "allowed are true, false", always}),
       changeable({"device", machine, &C::device, "cpu", "what computes", "allowed is cpu",
                   [](const C& c) { return c.device == "cpu"; }}),
       changeable(number<&C::threads, 0, 1024>(

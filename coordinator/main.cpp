@@ -1,7 +1,7 @@
 // eggroll: evolution strategies with low-rank perturbations on MPI ranks. The only place that
 // catches.
-//   exit codes: 0 done (or stopped by a signal, with a checkpoint)   1 the run broke   2 options,
-//   files or data do not fit
+//   exit codes: 0 done   1 the run broke   2 options, files or data do not fit   75 stopped by a
+//   signal, with a checkpoint to go on from
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include "common/collectives.hpp"
 #include "common/config.hpp"
 #include "coordinator/commands.hpp"
+#include "coordinator/stop_signal.hpp"
 #include "coordinator/train.hpp"
 
 namespace {
@@ -43,6 +44,7 @@ bool is_first_rank() {
 }
 
 int train_on_all_ranks(const std::vector<std::string>& arguments) {
+  eggroll::install_request_handlers();
   eggroll::MpiSession session;
   const auto group = session.world();
   try {

@@ -76,8 +76,10 @@ GenerationPlan make_plan(Run& run, bool stopping) {
           .noise_epoch =
               static_cast<uint32_t>(config.noise_reuse == 0 ? 0 : completed / config.noise_reuse),
           .action = at_end || stopping ? GenerationAction::stop : GenerationAction::run,
-          .write_checkpoint = !at_start && run.storage->takes_checkpoint(
-                                               completed, checkpoint_wish(at_end || stopping)),
+          // A new run that is stopped before its first generation leaves where to go on, too.
+          .write_checkpoint =
+              (!at_start || (stopping && completed == 0)) &&
+              run.storage->takes_checkpoint(completed, checkpoint_wish(at_end || stopping)),
           .validate = (at_end || (is_due(config.validate_every, completed) && !stopping)) &&
                       !(at_start && completed > 0),
           .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};

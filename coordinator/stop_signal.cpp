@@ -24,6 +24,9 @@ void on_continue(int, siginfo_t* info, void*) {
   if (info->si_code == SI_USER && info->si_pid == getppid()) stop_flag = 1;
 }
 
+// mpirun and the scheduler may both pass it on.
+void on_stop_request(int) { stop_flag = 1; }
+
 void on_checkpoint(int) { checkpoint_flag = 1; }
 
 void handle(int signal, void (*handler)(int)) {
@@ -35,11 +38,15 @@ void handle(int signal, void (*handler)(int)) {
 
 }  // namespace
 
-void install_signal_handlers() {
+void install_request_handlers() {
+  handle(SIGUSR1, on_checkpoint);
+  handle(SIGUSR2, on_stop_request);
+}
+
+void install_stop_handlers() {
   handle(SIGINT, on_stop);
   handle(SIGTERM, on_stop);
   handle(SIGHUP, on_stop);
-  handle(SIGUSR1, on_checkpoint);
   if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return;
   struct sigaction action = {};
   action.sa_sigaction = on_continue;

@@ -1,11 +1,15 @@
 // Signals as flags. SIGINT, SIGTERM and SIGHUP ask for a stop after the current generation (the
-// second one ends the process at once), and so does the first sign that mpirun is ending the job;
-// SIGUSR1 asks for a checkpoint.
+// second one ends the process at once), and so do SIGUSR2, as often as it comes, and the first sign
+// that mpirun is ending the job; SIGUSR1 asks for a checkpoint.
 #pragma once
 
 namespace eggroll {
 
-void install_signal_handlers();
+// Before MPI starts: SIGUSR1 and SIGUSR2, which a scheduler or a supervisor may send at any time,
+// are never the end of the process.
+void install_request_handlers();
+// Before the first generation: the others. Until then there is nothing to save, and they end it.
+void install_stop_handlers();
 bool stop_requested();
 bool take_checkpoint_request();  // true once for each request
 

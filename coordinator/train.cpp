@@ -37,6 +37,23 @@ void together(Collectives& group, Work&& work) {
                                                      failure->rank, failure->host));
 }
 
+// Whether the run folder holds checkpoints, readable or not.
+bool holds_checkpoints(const RunConfig& config) {
+  try {
+    return !list_checkpoints(config.run).empty();
+  } catch (const Error& e) {
+    throw ConfigError(fmt::format("run = {}: {}", config.run, without_path(e, config.run)));
+  }
+}
+
+// --auto-resume: rank 0 looks whether there is something to go on with.
+void choose_what_to_resume(RunConfig& config, Collectives& group) {
+  bool goes_on = false;
+  together(group, [&] { goes_on = group.rank() == 0 && holds_checkpoints(config); });
+  group.broadcast(bytes_of(goes_on));
+  if (goes_on) config.resume = config.run;
+}
+
 // Every rank parses for itself, so that a file missing on one host is found; rank 0 decides what a
 // resumed run goes on with.
 RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives& group,
@@ -48,16 +65,19 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
   });
   agree(group, {{"build", build_id()},
                 {"resume", parsed.config.resume},
+                {"auto-resume", parsed.config.auto_resume ? "yes" : "no"},
                 {"dry-run", parsed.config.dry_run ? "yes" : "no"},
                 {"survive", parsed.config.survive ? "yes" : "no"},
                 {"config", write_config(parsed.config)}});
+  if (parsed.config.auto_resume) choose_what_to_resume(parsed.config, group);
   if (parsed.config.resume.empty()) return parsed.config;
 
   RunConfig config;
   std::string text;
   together(group, [&] {
     if (group.rank() != 0) return;
-    resumed_from.emplace(open_checkpoint("resume", parsed.config.resume));
+    resumed_from.emplace(
+        open_checkpoint(parsed.config.auto_resume ? "run" : "resume", parsed.config.resume));
     if (!resumed_from->is_complete())
       throw ConfigError(
           fmt::format("resume = {}: the file holds parameters only; start from it with --init",
@@ -82,6 +102,7 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
   config.dry_run = parsed.config.dry_run;
   config.survive = parsed.config.survive;
   config.resume = parsed.config.resume;
+  config.auto_resume = parsed.config.auto_resume;
   return config;
 }
 
@@ -97,13 +118,7 @@ void check_run_folder(const RunConfig& config) {
   if (std::filesystem::exists(config.run, error) &&
       !std::filesystem::is_directory(config.run, error))
     throw ConfigError(fmt::format("run = {}: is a file, needed is a folder", config.run));
-  bool is_taken = false;
-  try {
-    is_taken = !list_checkpoints(config.run).empty();
-  } catch (const Error& e) {
-    throw ConfigError(fmt::format("run = {}: {}", config.run, without_path(e, config.run)));
-  }
-  if (is_taken)
+  if (holds_checkpoints(config))
     throw ConfigError(fmt::format(
         "run = {}: the folder already holds a run; go on with --resume {} or choose another folder",
         config.run, config.run));
@@ -188,7 +203,7 @@ void prepare(Run& run, Collectives& group) {
                     run.first_generation == 0
                         ? ""
                         : fmt::format(", resumed after generation {}", run.first_generation)));
-  install_signal_handlers();
+  install_stop_handlers();
 }
 
 // Rank 0: the last lines. What the run has failed in, if in anything.
@@ -230,7 +245,7 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
     const std::string failure = run.log ? conclude(run) : "";
     if (first_failure(world, failure, failure.empty() ? 0 : 1)) return 1;
   }
-  return 0;
+  return run.position.generation == config.generations ? 0 : kStoppedBeforeEnd;
 }
 
 }  // namespace eggroll

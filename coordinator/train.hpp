@@ -10,6 +10,9 @@
 
 namespace eggroll {
 
+// sysexits' EX_TEMPFAIL: stopped before its end; the same run can go on.
+inline constexpr int kStoppedBeforeEnd = 75;
+
 // Collective over the world, a group of all ranks; returns the exit code. A ConfigError is the same
 // on every rank; any other exception is this rank's alone.
 int train(const std::vector<std::string>& arguments, MpiSession& session, Collectives& world);

@@ -80,6 +80,22 @@ const std::vector<Case>& cases() {
        "train --resume done --init done",
        {"init = done", "excluded by resume"},
        ""},
+      {"resume and auto-resume",
+       "train --resume done --auto-resume",
+       {"auto-resume = true", "excluded by resume"},
+       ""},
+      {"auto-resume with another seed",
+       train + "--run done --auto-resume --seed 2",
+       {"seed = 2", "the run to resume has 1"},
+       ""},
+      {"auto-resume with another init",
+       train + "--run done --auto-resume --init done",
+       {"init = done", "the run to resume has none"},
+       ""},
+      {"auto-resume where no checkpoint can be read",
+       train + "--run damaged --auto-resume",
+       {"run = damaged", "none of its 1 checkpoints can be read"},
+       ""},
       {"resume on less text",
        "train --resume done --generations 9 --data less",
        {"data = less"},
@@ -132,6 +148,7 @@ class Misuse : public testing::Test {
     expect_success(in_folder(eggroll("train --config base.ini --run done")));
     const std::string whole = read_text(*folder / "done" / "checkpoint-000000003.h5");
     folder->write("cut.h5", whole.substr(0, whole.size() / 2));
+    folder->write("damaged/checkpoint-000000003.h5", whole.substr(0, whole.size() / 2));
   }
   static void TearDownTestSuite() { delete folder; }
 

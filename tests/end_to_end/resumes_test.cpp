@@ -1,5 +1,6 @@
 // An interrupted run goes on to the parameters it would have had, on any number of ranks.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -12,6 +13,7 @@
 namespace eggroll::test {
 namespace {
 
+constexpr int kStopped = 75;           // exit code: to be started again
 constexpr size_t kGenerations = 1500;  // a second or two: long enough to be interrupted
 
 class Resumes : public testing::Test {
@@ -93,10 +95,10 @@ TEST_F(Resumes, AfterOneRankWasKilledOnFewerAndOnMoreRanks) {
 }
 
 TEST_F(Resumes, AfterASignalToOneProcessWhichEndsWellWithACheckpoint) {
-  for (int signal : {SIGTERM, SIGINT}) {
+  for (int signal : {SIGTERM, SIGINT, SIGUSR2}) {
     std::filesystem::remove_all(run());
     const CommandResult result = interrupted(eggroll(train("")), signal);
-    EXPECT_EQ(result.exit_code, 0) << result.output;
+    EXPECT_EQ(result.exit_code, kStopped) << result.output;
     expect_stopped_in_the_middle_with_a_checkpoint(result);
     expect_goes_on_to_the_end(signal == SIGTERM ? mpirun(2, resume()) : eggroll(resume()));
   }
@@ -118,9 +120,30 @@ TEST_F(Resumes, ASignalToASingleRankStopsAllOfThemWell) {
   ASSERT_GT(process, 0);
   kill(process, SIGTERM);
   const CommandResult result = running.wait(30);
-  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(result.exit_code, kStopped) << result.output;
   expect_stopped_in_the_middle_with_a_checkpoint(result);
   expect_goes_on_to_the_end(mpirun(2, resume()));
+}
+
+// mpirun passes SIGUSR2 on to all ranks as it is, and returns what they return.
+TEST_F(Resumes, AfterSigusr2ToMpirunByTheCommandThatStartedIt) {
+  const std::string command = mpirun(3, train("--auto-resume"));
+  const CommandResult result = interrupted(command, SIGUSR2);
+  EXPECT_EQ(result.exit_code, kStopped) << result.output;
+  expect_stopped_in_the_middle_with_a_checkpoint(result);
+  expect_goes_on_to_the_end(command);
+}
+
+TEST_F(Resumes, AStopBeforeTheFirstGenerationLeavesACheckpointToo) {
+  RunningCommand running(eggroll(train("--auto-resume")));
+  for (int i = 0; i < 500 && process_of(run(), 0) < 0; ++i) usleep(1000);
+  // From its first line on the program knows the signal; here it still reads and checks.
+  usleep(20000);
+  running.signal(SIGUSR2);
+  const CommandResult result = running.wait(30);
+  EXPECT_EQ(result.exit_code, kStopped) << result.output;
+  ASSERT_EQ(checkpoints().size(), 1u) << result.output;
+  expect_goes_on_to_the_end(eggroll(train("--auto-resume")));
 }
 
 TEST_F(Resumes, ACheckpointCanBeAskedForWithoutAStop) {

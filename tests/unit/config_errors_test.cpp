@@ -120,6 +120,8 @@ TEST(ConfigErrors, RefusesBadCommandLines) {
        "them"},
       {{"--init", "a", "--resume", "b"},
        "init = a (command line): excluded by resume, which goes on with the parameters of the run"},
+      {{"--auto-resume", "--resume", "b"},
+       "auto-resume = true (command line): excluded by resume, which names what to go on with"},
       {{"--config", "/nowhere/x.ini"},
        "config = /nowhere/x.ini (command line): cannot be read: No such file or directory"},
       {{"--config", "/"}, "config = / (command line): cannot be read: Is a directory"},
@@ -187,6 +189,7 @@ TEST(ConfigErrors, RefusesBadFilesAndNamesTheLine) {
       {"help = true", "help (x.ini line 1): belongs on the command line"},
       {"config = other.ini", "config (x.ini line 1): belongs on the command line"},
       {"resume = run", "resume (x.ini line 1): belongs on the command line"},
+      {"auto-resume = true", "auto-resume (x.ini line 1): belongs on the command line"},
       {"dry-run = true", "dry-run (x.ini line 1): belongs on the command line"},
       {"data = \"a",
        "data = \"a (x.ini line 1): a value in quotes ends with them; inside, write "
@@ -244,6 +247,7 @@ TEST(ConfigErrors, AcceptsWhatFitsTogether) {
   for (const Arguments& arguments :
        std::vector<Arguments>{{"--data", "x"},
                               {"--resume", "run"},
+                              {"--data", "x", "--auto-resume", "--init", "seed.h5"},
                               {"--data", "x", "--fitness-encoding", "ternary", "--fitness", "sign"},
                               {"--data", "x", "--population", "10", "--group-size", "10"},
                               {"--data", "x", "--population", "4294967296"}})

@@ -58,6 +58,7 @@ RunConfig unusual_config() {
   c.alpha = 0.2;
   c.alpha_decay = {42, true};
   c.threads = 3;
+  c.silence_limit = 2.5;
   c.validate_every = 0;
   c.validate_streams = 7;
   c.checkpoint_every = 18446744073709551615u;
@@ -78,6 +79,7 @@ TEST(Config, DefaultsHoldWhereNothingIsGiven) {
 TEST(Config, TheCommandLineSetsEveryOption) {
   RunConfig expected = unusual_config();
   expected.dry_run = true;
+  expected.survive = true;
   expected.init.clear();
   expected.resume = "old";
   const ParsedConfig parsed = parse_train_config({"--task=lm",
@@ -128,6 +130,9 @@ TEST(Config, TheCommandLineSetsEveryOption) {
                                                   "cpu",
                                                   "--threads",
                                                   "3",
+                                                  "--survive",
+                                                  "--silence-limit",
+                                                  "2.5",
                                                   "--validate-every",
                                                   "0",
                                                   "--validate-streams",
@@ -144,9 +149,10 @@ TEST(Config, TheCommandLineSetsEveryOption) {
                                                   "5",
                                                   "--dry-run"});
   EXPECT_EQ(parsed.config, expected);
-  EXPECT_EQ(parsed.given.size(), run_options().size() - 1);  // all but init
+  EXPECT_EQ(parsed.given.size(), run_options().size() - 2);  // all but init and auto-resume
   EXPECT_EQ(parsed.given.at("seed"), "command line");
   EXPECT_EQ(parse_train_config({"--init", "seed.h5"}).config.init, "seed.h5");
+  EXPECT_TRUE(parse_train_config({"--auto-resume"}).config.auto_resume);
 }
 
 TEST(Config, ChoicesHaveTheNamesOfTheDocuments) {
@@ -265,6 +271,7 @@ TEST(Config, WrittenTextIsGroupedCommentedAndShort) {
   RunConfig invoked;
   invoked.resume = "run";
   invoked.dry_run = true;
+  invoked.auto_resume = true;
   EXPECT_EQ(write_config(invoked), write_config(RunConfig{}));
 }
 
@@ -298,6 +305,8 @@ TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
                                                                              "new",
                                                                              "--data",
                                                                              "moved",
+                                                                             "--silence-limit",
+                                                                             "30",
                                                                              "--validate-every",
                                                                              "1",
                                                                              "--checkpoint-every",
@@ -319,6 +328,7 @@ TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
   expected.threads = 8;
   expected.run = "new";
   expected.data = "moved";
+  expected.silence_limit = 30;
   expected.validate_every = 1;
   expected.checkpoint_every = 2;
   expected.digest_every = 3;
@@ -338,6 +348,7 @@ TEST(Config, AResumedRunRefusesEveryOtherChange) {
                                             "generations",
                                             "threads",
                                             "device",
+                                            "silence-limit",
                                             "run",
                                             "validate-every",
                                             "digest-every",
@@ -368,7 +379,7 @@ TEST(Config, AResumedRunRefusesEveryOtherChange) {
         config_for_resume(RunConfig{}, resume_with({"--seed", "2"}));
       }),
       "seed = 2 (command line): the run to resume has 1; what may change is data, "
-      "generations, fitness-encoding, device, threads, run, validate-every, "
+      "generations, fitness-encoding, device, threads, silence-limit, run, validate-every, "
       "checkpoint-every, checkpoint-seconds, keep-checkpoints, on-storage-failure, digest-every");
 }
 
