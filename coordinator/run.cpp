@@ -92,6 +92,7 @@ void begin_records(Run& run) {
   run.log.emplace(run.config, run.position.generation, run.task->backend().layout().size());
   run.storage.emplace(run.config, run.position.generation, run.log->metrics(),
                       [&run](const std::string& line) { run.log->complain(line); });
+  run.folder->say(RunState::running, 0, run.position.generation);
 }
 
 void run_generations(Run& run, Collectives& group) {

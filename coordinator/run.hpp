@@ -10,6 +10,7 @@
 #include "common/collectives.hpp"
 #include "common/config.hpp"
 #include "coordinator/guard.hpp"
+#include "coordinator/run_folder.hpp"
 #include "coordinator/run_log.hpp"
 #include "coordinator/snapshots.hpp"
 #include "coordinator/storage.hpp"
@@ -23,6 +24,7 @@ struct Run {
   std::unique_ptr<Task> task;
   uint64_t first_generation = 0;  // completed when this process began
   RunPosition position;
+  std::optional<RunFolder> folder;       // rank 0
   std::optional<RunLog> log;             // rank 0
   std::optional<Storage> storage;        // rank 0
   std::optional<Guards> guards;          // with survive

@@ -80,10 +80,12 @@ void regroup(Run& run, Collectives& group, const View& view, const std::vector<W
              const Stopwatch& since) {
   run.position = go_back(run, group, all);
   if (group.rank() != 0) return;
-  if (run.log)
+  if (run.log) {
     run.log->go_back_to(run.position.generation);
-  else
+  } else {
+    run.folder.emplace(run.config, /*replaces_lost=*/true);
     begin_records(run);
+  }
   run.regrouping = {.seconds = since.elapsed_s(), .lost = view.lost};
   run.log->say(fmt::format("{}; {} rank{} on after generation {} ({:.2f} s)", joined(view.lost),
                            group.size(), group.size() == 1 ? " goes" : "s go",
@@ -152,6 +154,7 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
       if (leads) {
         if (run.log) run.log->interrupt();
         fmt::print(stderr, "eggroll: {}\n", message);
+        if (run.folder) run.folder->say(RunState::failed, code, run.position.generation, message);
       }
       return SurvivedRun{leads, code};
     };

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <fstream>
 #include <optional>
 
 #include "common/agreement.hpp"
@@ -35,15 +34,6 @@ void together(Collectives& group, Work&& work) {
   throw ConfigError(failure->rank == 0 ? failure->message
                                        : fmt::format("{} (rank {} on host {})", failure->message,
                                                      failure->rank, failure->host));
-}
-
-// Whether the run folder holds checkpoints, readable or not.
-bool holds_checkpoints(const RunConfig& config) {
-  try {
-    return !list_checkpoints(config.run).empty();
-  } catch (const Error& e) {
-    throw ConfigError(fmt::format("run = {}: {}", config.run, without_path(e, config.run)));
-  }
 }
 
 // --auto-resume: rank 0 looks whether there is something to go on with.
@@ -106,37 +96,6 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
   return config;
 }
 
-// A folder holds one run: a new one does not write among the checkpoints of another.
-void check_run_folder(const RunConfig& config) {
-  std::error_code error;
-  const std::filesystem::path resumed = std::filesystem::is_directory(config.resume, error)
-                                            ? std::filesystem::path(config.resume)
-                                            : std::filesystem::path(config.resume).parent_path();
-  const bool goes_on =
-      !config.resume.empty() && std::filesystem::equivalent(resumed, config.run, error);
-  if (goes_on) return;
-  if (std::filesystem::exists(config.run, error) &&
-      !std::filesystem::is_directory(config.run, error))
-    throw ConfigError(fmt::format("run = {}: is a file, needed is a folder", config.run));
-  if (holds_checkpoints(config))
-    throw ConfigError(fmt::format(
-        "run = {}: the folder already holds a run; go on with --resume {} or choose another folder",
-        config.run, config.run));
-}
-
-void open_run_folder(const RunConfig& config) {
-  std::error_code error;
-  std::filesystem::create_directories(config.run, error);
-  if (error)
-    throw ConfigError(
-        fmt::format("run = {}: cannot create the folder: {}", config.run, error.message()));
-  const std::filesystem::path path = std::filesystem::path(config.run) / "config.ini";
-  std::ofstream file(path, std::ios::trunc);
-  file << write_config(config);
-  file.close();
-  if (!file) throw ConfigError(fmt::format("run = {}: cannot write {}", config.run, path.string()));
-}
-
 std::vector<std::string> summary_of(Run& run, uint64_t generations_run) {
   const RunConfig& config = run.config;
   const double seconds = run.log->elapsed_s();
@@ -192,7 +151,7 @@ void prepare(Run& run, Collectives& group) {
   run.first_generation = run.position.generation;
   together(group, [&] {
     if (group.rank() != 0) return;
-    open_run_folder(config);
+    run.folder.emplace(config, /*replaces_lost=*/false);
     begin_records(run);
   });
   if (run.log)
@@ -203,6 +162,7 @@ void prepare(Run& run, Collectives& group) {
                     run.first_generation == 0
                         ? ""
                         : fmt::format(", resumed after generation {}", run.first_generation)));
+  if (run.folder && !run.folder->taken_over().empty()) run.log->say(run.folder->taken_over());
   install_stop_handlers();
 }
 
@@ -212,11 +172,17 @@ std::string conclude(Run& run) {
   const std::string unwritten =
       run.log->end(summary_of(run, run.position.generation - run.first_generation));
   if (failure.empty()) failure = unwritten;
-  if (!failure.empty())
+  const uint64_t generation = run.position.generation;
+  if (!failure.empty()) {
     run.log->complain(failure);
-  else if (run.position.generation != run.config.generations)
+    run.folder->say(RunState::failed, 1, generation, failure);
+  } else if (generation != run.config.generations) {
     run.log->say(
         fmt::format("stopped by a signal; go on with: eggroll train --resume {}", run.config.run));
+    run.folder->say(RunState::stopped, kStoppedBeforeEnd, generation);
+  } else {
+    run.folder->say(RunState::finished, 0, generation);
+  }
   return failure;
 }
 
@@ -241,7 +207,12 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
     if (survived.leads && !conclude(run).empty()) return 1;
   } else {
     prepare(run, world);
-    run_generations(run, world);
+    try {
+      run_generations(run, world);
+    } catch (const std::exception& e) {
+      if (run.folder) run.folder->say(RunState::failed, 1, run.position.generation, e.what());
+      throw;
+    }
     const std::string failure = run.log ? conclude(run) : "";
     if (first_failure(world, failure, failure.empty() ? 0 : 1)) return 1;
   }
