@@ -13,4 +13,6 @@ int inspect_command(const std::vector<std::string>& arguments);  // what is in a
 int bench_command(
     const std::vector<std::string>& arguments);  // what the kernels do on this machine
 
+int supervise_command(const std::vector<std::string>& arguments);  // keeps a training job going
+
 }  // namespace eggroll

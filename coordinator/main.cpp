@@ -26,6 +26,7 @@ constexpr const char* kUsage =
     "\n"
     "  eggroll train    --data FILE ...                train a model; under mpirun or srun on many "
     "ranks\n"
+    "  eggroll supervise -- mpirun ... eggroll train ...  start a training job again when it dies\n"
     "  eggroll evaluate --checkpoint PATH --data FILE  bits per byte of a trained model on a text\n"
     "  eggroll sample   --checkpoint PATH              text from a trained model\n"
     "  eggroll inspect  --checkpoint PATH              what is in a checkpoint\n"
@@ -87,13 +88,15 @@ int main(int argc, char** argv) {
       if (is_first_rank()) fmt::print("{}", eggroll::train_help());
       return 0;
     }
+    if (command == "supervise") return run_alone(eggroll::supervise_command, command, arguments);
     if (command == "evaluate") return run_alone(eggroll::evaluate_command, command, arguments);
     if (command == "sample") return run_alone(eggroll::sample_command, command, arguments);
     if (command == "inspect") return run_alone(eggroll::inspect_command, command, arguments);
     if (command == "bench") return run_alone(eggroll::bench_command, command, arguments);
-    throw eggroll::ConfigError(fmt::format(
-        "{}: allowed commands are train, evaluate, sample, inspect, bench; see eggroll --help",
-        command));
+    throw eggroll::ConfigError(
+        fmt::format("{}: allowed commands are train, supervise, evaluate, sample, inspect, bench; "
+                    "see eggroll --help",
+                    command));
   } catch (const eggroll::ConfigError& e) {
     if (is_first_rank()) complain(e.what());
     return kMisused;
