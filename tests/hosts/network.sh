@@ -46,7 +46,8 @@ up() {
   trap 'exit 130' INT
   trap 'exit 143' TERM
   local number
-  ip link add "${name}b" type bridge 2>/dev/null && ip link set "${name}b" up || skip "this machine makes no bridges"
+  ip link add "${name}b" type bridge 2>/dev/null || skip "this machine makes no bridges"
+  ip link set "${name}b" up
   for ((number = 1; number <= host; ++number)); do
     ip netns add "${name}h$number" 2>/dev/null || skip "this machine makes no network namespaces"
     ip link add "${name}c$number" type veth peer name eth0 netns "${name}h$number" || skip "this machine makes no veth pairs"

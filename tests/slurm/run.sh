@@ -43,9 +43,9 @@ tokens-per-update = 16
 validate-every = 0
 checkpoint-every = 50
 EOF
-readonly generations=4000 few=300
+readonly few=300
 export EGGROLL_HOME=$work/home EGGROLL_DATA=$work/text EGGROLL_CONFIG=$work/config.ini
-export EGGROLL_OPTIONS="--generations $generations" EGGROLL_HANG_AFTER=60
+export EGGROLL_HANG_AFTER=60
 EGGROLL_SUPERVISE=yes
 if ! "$program" --help 2>&1 | grep -q supervise; then
   echo "note: this program has no command supervise; the ranks are started by mpirun alone"
@@ -67,7 +67,7 @@ wrong() { fault=${fault:-$*}; }
 digest_of() { "$program" inspect --checkpoint "$1" 2>/dev/null | awk '/parameters_digest/ { print $NF }'; }
 state_of() { timeout 10 scontrol show job "$1" 2>/dev/null | grep -o 'JobState=[A-Z]*' | head -n 1 | cut -d= -f2; }
 field_of() { timeout 10 scontrol show job "$1" 2>/dev/null | grep -o "$2=[^ ]*" | head -n 1 | cut -d= -f2; }
-generation_in() { [[ ! -e "$1/metrics.jsonl" ]] && echo 0 || wc -l <"$1/metrics.jsonl"; }
+generation_in() { if [[ -e "$1/metrics.jsonl" ]]; then wc -l <"$1/metrics.jsonl"; else echo 0; fi; }
 until_within() {  # SECONDS COMMAND...
   local end=$((SECONDS + $1))
   shift
@@ -78,9 +78,8 @@ has_ended() { [[ "$(state_of "$1")" =~ ^(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE
 has_reached() { (($(generation_in "$1") >= $2)); }
 is_queued_again() { is_in_state "$1" PENDING && [[ "$(field_of "$1" Restarts)" -ge 1 ]]; }
 node_is_down() { [[ "$(timeout 10 sinfo -h -n "$1" -o %t)" == down* ]]; }
-has_no_checkpoint() { ! ls "$1"/*.h5 >/dev/null 2>&1; }
 submit() { timeout 20 sbatch --parsable --output="$work/log-%j" "$@" "$top/deploy/slurm/train.sbatch"; }
-show() { sed "s|$work|.|g; s/^/    /" <<<"$1"; }
+show() { awk -v work="$work" '{ gsub(work, "."); print "    " $0 }' <<<"$1"; }
 ends_well() {  # JOB SECONDS RUN DIGEST
   until_within "$2" has_ended "$1" || { wrong "job $1 is $(state_of "$1") after $2 s more"; timeout 10 scancel "$1" || true; return 0; }
   is_in_state "$1" COMPLETED || wrong "job $1 ended $(state_of "$1")"
@@ -94,14 +93,17 @@ plain() {  # NAME GENERATIONS SEED: without SLURM and without any disturbance
   digest_of "$work/runs/$1"
 }
 begin=$SECONDS
-undisturbed=$(plain undisturbed "$generations" 1)
 seed_7=$(plain seed_7 "$few" 7)
 seed_9=$(plain seed_9 "$few" 9)
-echo "undisturbed runs: digests $undisturbed $seed_7 $seed_9, $((SECONDS - begin)) s"
+# As many as take about 45 s: SLURM needs up to half a minute before it signals.
+generations=$(tail -n 1 "$work/runs/seed_9/metrics.jsonl" | grep -o '"elapsed_s":[0-9.e-]*' | awk -F: -v few="$few" '{ print int(45 * few / $2) }')
+export EGGROLL_OPTIONS="--generations $generations"
+undisturbed=$(plain undisturbed "$generations" 1)
+echo "undisturbed runs ($generations and twice $few generations): digests $undisturbed $seed_7 $seed_9, $((SECONDS - begin)) s"
 
 stopped_by_its_time_limit() {
   local begin=$SECONDS run=$work/runs/limit job stood nodes
-  job=$(EGGROLL_RUN=$run submit --nodes=3 --ntasks-per-node=1 --time=10 --signal=B:USR1@60)
+  job=$(EGGROLL_RUN=$run submit --nodes=3 --ntasks-per-node=1 --time=10 --signal=B:USR1@90)
   until_within 60 has_reached "$run" 100 || wrong "no 100 generations within 60 s"
   # SLURM looks at time limits every half minute, and sends the signal up to a minute early.
   timeout 10 scontrol update "JobId=$job" TimeLimit=2
@@ -111,7 +113,7 @@ stopped_by_its_time_limit() {
   grep -q 'signal USR1' "$work/log-$job" || wrong "the signal did not come"
   grep -q 'exit code 75' "$work/log-$job" || wrong "no exit code 75"
   ((stood < generations)) || wrong "the run was over before it was stopped"
-  timeout 10 scontrol update "JobId=$job" NumNodes=2 TimeLimit=10 StartTime=now || wrong "the job takes no other number of nodes"
+  timeout 10 scontrol update "JobId=$job" NumNodes=2-2 NumTasks=2 TimeLimit=10 StartTime=now || wrong "the job takes no other number of nodes"
   show "$(timeout 10 squeue -o '%.6i %.9T %.6M %.6l %.5D %R')"
   ends_well "$job" 120 "$run" "$undisturbed"
   nodes=$(field_of "$job" NumNodes)
@@ -123,7 +125,7 @@ stopped_by_its_time_limit() {
 
 node_dies() {
   local begin=$SECONDS run=$work/runs/node job stood
-  job=$(EGGROLL_RUN=$run EGGROLL_MAX_RESTARTS=0 submit --nodes=2-3 --ntasks-per-node=1 --time=10)
+  job=$(EGGROLL_RUN=$run EGGROLL_MAX_RESTARTS=0 submit --nodes=3 --ntasks-per-node=1 --time=10)
   until_within 60 has_reached "$run" 200 || wrong "no 200 generations within 60 s"
   "$here/cluster.sh" kill-node "$work/cluster" n3
   stood=$(generation_in "$run")
@@ -131,7 +133,7 @@ node_dies() {
   until_within 120 node_is_down n3 || wrong "SLURM does not see that n3 is gone"
   show "$(timeout 10 sinfo -N -o '%N %t %E')"
   until_within 60 is_queued_again "$job" || wrong "not queued again: $(state_of "$job")"
-  timeout 10 scontrol update "JobId=$job" StartTime=now || wrong "the job cannot be started again"
+  timeout 10 scontrol update "JobId=$job" NumNodes=2-2 NumTasks=2 StartTime=now || wrong "the job takes no other number of nodes"
   ends_well "$job" 120 "$run" "$undisturbed"
   [[ "$(field_of "$job" NumNodes)" == 2 ]] || wrong "its second start had $(field_of "$job" NumNodes) nodes"
   show "$(grep 'train.sbatch:' "$work/log-$job")"
