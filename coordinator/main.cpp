@@ -16,6 +16,7 @@
 #include "common/collectives.hpp"
 #include "common/config.hpp"
 #include "coordinator/commands.hpp"
+#include "coordinator/launcher.hpp"
 #include "coordinator/stop_signal.hpp"
 #include "coordinator/train.hpp"
 
@@ -38,20 +39,15 @@ constexpr int kBroke = 1, kMisused = 2;
 
 void complain(const std::string& what) { fmt::print(stderr, "eggroll: {}\n", what); }
 
-// By the launcher's word, where MPI is not up: what every rank has to say is said once.
-bool is_first_rank() {
-  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
-  return !rank || std::string(rank) == "0";
-}
-
 int train_on_all_ranks(const std::vector<std::string>& arguments) {
+  eggroll::refuse_srun_without_pmix();
   eggroll::install_request_handlers();
   eggroll::MpiSession session;
   const auto group = session.world();
   try {
     return eggroll::train(arguments, session, *group);
   } catch (const eggroll::ConfigError& e) {  // the same on every rank
-    if (group->rank() == 0) complain(e.what());
+    if (group->rank() == 0 && eggroll::is_first_process()) complain(e.what());
     return kMisused;
   } catch (const std::exception& e) {  // this rank's alone: the others may be waiting for it
     complain(group->size() == 1 ? e.what()
@@ -85,7 +81,7 @@ int main(int argc, char** argv) {
     if (command == "train") {
       if (std::ranges::find(arguments, "--help") == arguments.end())
         return train_on_all_ranks(arguments);
-      if (is_first_rank()) fmt::print("{}", eggroll::train_help());
+      if (eggroll::is_first_process()) fmt::print("{}", eggroll::train_help());
       return 0;
     }
     if (command == "supervise") return run_alone(eggroll::supervise_command, command, arguments);
@@ -98,7 +94,7 @@ int main(int argc, char** argv) {
                     "see eggroll --help",
                     command));
   } catch (const eggroll::ConfigError& e) {
-    if (is_first_rank()) complain(e.what());
+    if (eggroll::is_first_process()) complain(e.what());
     return kMisused;
   } catch (const std::exception& e) {
     complain(e.what());

@@ -10,6 +10,7 @@
 #include "common/noise.hpp"
 #include "coordinator/build_id.hpp"
 #include "coordinator/dry_run.hpp"
+#include "coordinator/launcher.hpp"
 #include "coordinator/run.hpp"
 #include "coordinator/stop_signal.hpp"
 #include "coordinator/storage.hpp"
@@ -122,6 +123,15 @@ std::vector<std::string> summary_of(Run& run, uint64_t generations_run) {
   return lines;
 }
 
+// All tensors, for ranks to compare.
+std::string layout_text(const ParameterLayout& layout) {
+  std::string text;
+  for (const TensorSpec& tensor : layout.tensors())
+    text += fmt::format("{} {} {} {} {}\n", tensor.name, static_cast<int>(tensor.kind), tensor.rows,
+                        tensor.cols, tensor.offset);
+  return text;
+}
+
 // Everything that can be wrong on some rank, and then the start values or the checkpoint: after
 // this the generations may begin.
 void prepare(Run& run, Collectives& group) {
@@ -138,7 +148,8 @@ void prepare(Run& run, Collectives& group) {
           "data = {}: not the text that {} was trained on (digest {}, there {})", config.data,
           config.resume, run.task->data_digest(), run.resumed_from->header().data_digest));
   });
-  agree(group, {{"data", run.task->data_digest()}});
+  agree(group,
+        {{"data", run.task->data_digest()}, {"layout", layout_text(run.task->backend().layout())}});
   if (config.resume.empty()) {
     group.broadcast(bytes_of(start));
     run.task->backend().write_parameters(start);
@@ -163,6 +174,12 @@ void prepare(Run& run, Collectives& group) {
                         ? ""
                         : fmt::format(", resumed after generation {}", run.first_generation)));
   if (run.folder && !run.folder->taken_over().empty()) run.log->say(run.folder->taken_over());
+  const int cores = usable_threads(group);  // collective
+  if (run.log && threads > cores)
+    run.log->say(
+        fmt::format("threads = {}: more than the {} core{} that each rank of this node can "
+                    "use",
+                    threads, cores, cores == 1 ? "" : "s"));
   install_stop_handlers();
 }
 
@@ -189,6 +206,7 @@ std::string conclude(Run& run) {
 }  // namespace
 
 int train(const std::vector<std::string>& arguments, MpiSession& session, Collectives& world) {
+  refuse_unrelated_processes(world.size());
   Run run;
   run.config = agree_on_config(arguments, world, run.resumed_from);
   const RunConfig& config = run.config;

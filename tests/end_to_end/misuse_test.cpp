@@ -24,7 +24,10 @@ const std::vector<Case>& cases() {
   const std::string base = "train --config base.ini";
   const std::string train = base + " ";
   static const std::vector<Case> table = {
-      {"unknown command", "tain --data text", {"tain", "train, supervise, evaluate, sample, inspect"}, ""},
+      {"unknown command",
+       "tain --data text",
+       {"tain", "train, supervise, evaluate, sample, inspect"},
+       ""},
       {"unknown option", train + "--populatoin 64", {"populatoin", "is population meant?"}, ""},
       {"option twice", train + "--seed 1 --seed 2", {"seed", "more than once"}, ""},
       {"option without value", train + "--seed", {"seed", "a value is missing"}, ""},

@@ -1,0 +1,95 @@
+// One process writes into a run folder at a time, and status.json says how the run stands.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <string>
+
+#include "tests/support/eggroll_program.hpp"
+
+namespace eggroll::test {
+namespace {
+
+class RunFolderTest : public testing::Test {
+ protected:
+  RunFolderTest() : data_(folder_.write("text", generated_text(30000)).string()) {}
+
+  std::filesystem::path run() const { return folder_ / "run"; }
+  std::string train(size_t generations) const {
+    return "train --data " + data_ + " --run " + run().string() +
+           " --layers 1 --width 64 --population 64 --tokens-per-update 8 --validate-every 0"
+           " --threads 1 --checkpoint-every 20 --auto-resume --generations " +
+           std::to_string(generations);
+  }
+  nlohmann::json status() const {
+    return nlohmann::json::parse(read_text(run() / "status.json"), nullptr, false);
+  }
+  void expect_status(const std::string& state, int exit_code) const {
+    const nlohmann::json json = status();
+    ASSERT_TRUE(json.is_object());
+    EXPECT_EQ(json.value("state", ""), state);
+    EXPECT_EQ(json.value("exit_code", -1), exit_code);
+  }
+
+  ScratchFolder folder_;
+  std::string data_;
+};
+
+TEST_F(RunFolderTest, ASecondRunIsRefusedAndNamesTheFirst) {
+  RunningCommand first(eggroll(train(100000)));
+  ASSERT_TRUE(reaches(run(), 30)) << first.wait(0).output;
+  expect_status("running", 0);
+  const CommandResult second = run_command(mpirun(2, train(100000)), 20);
+  EXPECT_EQ(second.exit_code, 2) << second.output;
+  EXPECT_NE(second.output.find("process " + std::to_string(first.pid()) + " on host"),
+            std::string::npos)
+      << second.output;
+  expect_status("running", 0);  // the first one's
+  first.signal(SIGUSR2);
+  EXPECT_EQ(first.wait(30).exit_code, 75);
+  expect_status("stopped", 75);
+  EXPECT_FALSE(std::filesystem::exists(run() / "lock"));
+}
+
+TEST_F(RunFolderTest, TheLockOfAKilledRunIsTakenOverAndSaid) {
+  RunningCommand first(eggroll(train(60)));
+  ASSERT_TRUE(reaches(run(), 25)) << first.wait(0).output;
+  first.signal(SIGKILL);
+  first.wait(10);
+  ASSERT_TRUE(std::filesystem::exists(run() / "lock"));
+  const std::string output = expect_success(eggroll(train(60)));
+  EXPECT_NE(output.find("left locked by process " + std::to_string(first.pid())), std::string::npos)
+      << output;
+  expect_status("finished", 0);
+  EXPECT_FALSE(std::filesystem::exists(run() / "lock"));
+  expect_records(run(), 60);
+}
+
+TEST_F(RunFolderTest, ALockOfAnotherHostHoldsWhileItIsTouched) {
+  std::filesystem::create_directory(run());
+  const std::string words =
+      R"({"host":"elsewhere","pid":7,"job":"42","since":"2026-01-01T00:00:00Z"})";
+  folder_.write("run/lock", words);
+  const CommandResult refused = run_command(eggroll(train(3)), 20);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_NE(refused.output.find("process 7 on host elsewhere (job 42)"), std::string::npos)
+      << refused.output;
+  EXPECT_EQ(read_text(run() / "lock"), words);
+  std::filesystem::last_write_time(
+      run() / "lock", std::filesystem::file_time_type::clock::now() - std::chrono::minutes(2));
+  expect_success(eggroll(train(3)));
+  expect_status("finished", 0);
+}
+
+TEST_F(RunFolderTest, AFinishedRunStartedAgainChangesNothing) {
+  expect_success(eggroll(train(30)));
+  const std::string digest = digest_of(run());
+  const std::string metrics = read_text(run() / "metrics.jsonl");
+  expect_success(eggroll(train(30)));
+  EXPECT_EQ(digest_of(run()), digest);
+  EXPECT_EQ(read_text(run() / "metrics.jsonl"), metrics);
+  expect_status("finished", 0);
+}
+
+}  // namespace
+}  // namespace eggroll::test
