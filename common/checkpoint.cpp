@@ -28,7 +28,7 @@ using hdf5::Element;
 constexpr uint64_t kSlabBytes = 1 << 20;  // read at a time while a file is verified
 // Of a trial, beside what the size of a file asks for.
 constexpr uint64_t kTrialBytes = 64 << 20;
-constexpr uint64_t kTrialSeconds = 10;
+constexpr uint64_t kTrialSeconds = 5;
 constexpr uint64_t kTrialBytesPerSecond = 20 << 20;
 constexpr const char* kNamePrefix = "checkpoint-";
 constexpr const char* kNameSuffix = ".h5";
@@ -338,8 +338,8 @@ void survive_reading(const fs::path& path, const std::function<void()>& read) {
   const Trial trial = try_in_child(read, limits);
   if (trial.end == TrialEnd::refused) throw Error(trial.what);
   if (trial.end == TrialEnd::died)
-    throw Error(fmt::format("{}: damaged: reading it crashes the HDF5 library ({})", path.string(),
-                            trial.what));
+    throw Error(fmt::format("{}: damaged: the HDF5 library does not survive reading it ({})",
+                            path.string(), trial.what));
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ std::vector<Setting> read_command_line(const std::vector<std::string>& arguments
   if (arguments.size() > kMaxWords)
     throw ConfigError(fmt::format("{}: {} words; options, each once, are fewer than {}",
                                   kCommandLine, arguments.size(), kMaxWords));
-  const po::options_description described = describe_options();
+  static const po::options_description described = describe_options();
   std::vector<Setting> settings;
   try {
     // Long names only, written out; no single dash, no abbreviation.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <new>
 #include <optional>
 
 #include "common/agreement.hpp"
@@ -24,6 +25,9 @@
 namespace eggroll {
 namespace {
 
+constexpr const char* kNoMemory =
+    "this rank has not the memory that the run needs; --dry-run says how much that is";
+
 // Runs a preparation that may fail on some ranks only; if it does, every rank throws the same
 // ConfigError.
 template <typename Work>
@@ -31,6 +35,8 @@ void together(Collectives& group, Work&& work) {
   std::string error;
   try {
     work();
+  } catch (const std::bad_alloc&) {
+    error = kNoMemory;
   } catch (const std::exception& e) {
     error = e.what();
   }
@@ -269,7 +275,11 @@ int train(const std::vector<std::string>& arguments, Collectives& group) {
   const RunConfig& config = run.config;
   const int threads = config.threads != 0 ? config.threads : usable_threads(group);
   if (config.dry_run) {
-    together(group, [&] { make_task(config, threads); });
+    // Data and device are checked with the smallest model: the answer must not need a run's memory.
+    RunConfig smallest = config;
+    smallest.layers = 1;
+    smallest.width = 64;
+    together(group, [&] { make_task(smallest, 1); });
     if (group.rank() == 0) fmt::print("{}", dry_run_report(config, group.size(), threads));
     return 0;
   }

@@ -24,6 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     expect_round_trip(parse_config_text(text, "text"));
   } catch (const ConfigError&) {
   }
+  if (arguments.size() == 1) return 0;
   const auto path = test::scratch().write("config.ini", text);
   arguments[0] = "--config=" + path.string();
   try {
