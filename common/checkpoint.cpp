@@ -8,12 +8,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <system_error>
 #include <utility>
 
 #include "common/check.hpp"
 #include "common/hdf5_file.hpp"
+#include "common/trial.hpp"
 
 namespace eggroll {
 namespace {
@@ -23,6 +25,10 @@ using hdf5::Dataset;
 using hdf5::Element;
 
 constexpr uint64_t kSlabBytes = 1 << 20;  // read at a time while a file is verified
+// Of a trial, beside what the size of a file asks for.
+constexpr uint64_t kTrialBytes = 64 << 20;
+constexpr uint64_t kTrialSeconds = 5;
+constexpr uint64_t kTrialBytesPerSecond = 20 << 20;
 
 std::string hex_digits(uint64_t value) { return fmt::format("{:016x}", value); }
 
@@ -253,6 +259,42 @@ struct CheckpointReader::Impl {
     }
   }
 
+  // For a trial: what any reader may ask of the library. What it refuses by itself, it will refuse
+  // again to those who ask.
+  void read_everything() const {
+    uint64_t stored = 0;
+    const auto read = [&](const std::string& group, const std::string& name, Element element) {
+      std::optional<Dataset> dataset;
+      try {
+        dataset = file.open_dataset(group, name, element);
+      } catch (const Error&) {
+        return;
+      }
+      stored += dataset->stored_bytes;
+      std::error_code error;
+      if (const uint64_t size = fs::file_size(file.path(), error); !error && stored > size)
+        file.fail(
+            fmt::format("its tensors hold {} bytes and more, the whole file has {}", stored, size));
+      const uint64_t row_bytes = dataset->row_elements() * hdf5::bytes_of(element);
+      allow_memory_in_trial(kTrialBytes + row_bytes + 4 * dataset->piece_bytes);
+      std::vector<char> row(row_bytes);
+      const uint64_t rows = dataset->piece_bytes > 0 ? dataset->shape[0] : 1;
+      for (uint64_t i = 0; i < rows; ++i) file.read_rows(*dataset, i, 1, row.data());
+    };
+    const std::pair<const char*, Element> groups[] = {{"parameters", Element::int8},
+                                                      {"accumulators", Element::int32}};
+    for (const auto& [group, element] : groups) {
+      if (!file.has("", group)) continue;
+      std::vector<std::string> names;
+      try {
+        names = file.names(group);
+      } catch (const Error&) {
+      }
+      for (const std::string& name : names) read(group, name, element);
+    }
+    if (file.has("", "states")) read("", "states", Element::int8);
+  }
+
   template <typename Value>
   std::vector<Value> read_tensors(const std::string& group, const ParameterLayout& layout) const {
     const Element element = sizeof(Value) == 1 ? Element::int8 : Element::int32;
@@ -278,7 +320,30 @@ struct CheckpointReader::Impl {
   }
 };
 
-CheckpointReader::CheckpointReader(const fs::path& path) : impl_(std::make_unique<Impl>(path)) {}
+namespace {
+
+// HDF5 crashes on some damaged files, mostly such as carry no checksums of their metadata (what
+// h5py writes unless told otherwise), and unpacks compressed data without a bound. So everything it
+// will be asked is asked first in a child; data that lie in the file as they are need one row.
+void survive_reading(const fs::path& path, const std::function<void()>& read) {
+  std::error_code error;
+  const uint64_t file_bytes = fs::is_regular_file(path, error) ? fs::file_size(path, error) : 0;
+  const TrialLimits limits{
+      .memory_bytes = kTrialBytes + 4 * (error ? 0 : file_bytes),
+      .compute_s = kTrialSeconds + (error ? 0 : file_bytes) / kTrialBytesPerSecond};
+  const Trial trial = try_in_child(read, limits);
+  if (trial.end == TrialEnd::refused) throw Error(trial.what);
+  if (trial.end == TrialEnd::died)
+    throw Error(fmt::format("{}: damaged: the HDF5 library does not survive reading it ({})",
+                            path.string(), trial.what));
+}
+
+}  // namespace
+
+CheckpointReader::CheckpointReader(const fs::path& path) {
+  survive_reading(path, [&] { Impl(path).read_everything(); });
+  impl_ = std::make_unique<Impl>(path);
+}
 CheckpointReader::~CheckpointReader() = default;
 CheckpointReader::CheckpointReader(CheckpointReader&&) noexcept = default;
 

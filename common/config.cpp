@@ -22,6 +22,7 @@ namespace po = boost::program_options;
 
 constexpr size_t kHelpColumns = 100;
 constexpr uintmax_t kMaxConfigBytes = 1 << 20;
+constexpr size_t kMaxWords = 1000;
 const char* const kCommandLine = "command line";
 
 // What a person or a file wrote, before it has a type.
@@ -91,7 +92,11 @@ std::string bare_name(const std::string& token) {
 }
 
 std::vector<Setting> read_command_line(const std::vector<std::string>& arguments) {
-  const po::options_description described = describe_options();
+  // Boost takes time in the square of their number: a * too many would look like a hang.
+  if (arguments.size() > kMaxWords)
+    throw ConfigError(fmt::format("{}: {} words; options, each once, are fewer than {}",
+                                  kCommandLine, arguments.size(), kMaxWords));
+  static const po::options_description described = describe_options();
   std::vector<Setting> settings;
   try {
     // Long names only, written out; no single dash, no abbreviation.
@@ -173,6 +178,7 @@ std::string quoted_where_needed(const std::string& value) {
 
 std::vector<Setting> read_config_lines(const std::string& text, const std::string& file) {
   std::vector<Setting> settings;
+  std::map<std::string, std::string> sources;  // name -> where it was given
   std::istringstream lines(text);
   std::string whole;
   for (int number = 1; std::getline(lines, whole); ++number) {
@@ -187,10 +193,10 @@ std::vector<Setting> read_config_lines(const std::string& text, const std::strin
       throw ConfigError(
           fmt::format("{} ({}): lines are `name = value` or # comments", shown(line), source));
     const std::string name(trimmed(line.substr(0, equals)));
-    for (const Setting& before : settings)
-      if (before.name == name)
-        throw ConfigError(
-            fmt::format("{} ({}): given before ({})", shown(name), source, before.source));
+    const auto [before, is_first] = sources.emplace(name, source);
+    if (!is_first)
+      throw ConfigError(
+          fmt::format("{} ({}): given before ({})", shown(name), source, before->second));
     settings.push_back({name, read_value(name, trimmed(line.substr(equals + 1)), source), source});
   }
   return settings;

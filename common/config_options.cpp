@@ -102,15 +102,38 @@ bool is_between(const RunConfig& config) {
 
 template <auto field, auto low, auto high>
 RunOption number(const char* name, OptionGroup group, const char* help) {
-  const bool is_whole = std::is_integral_v<decltype(low)>;
   return {name,
           group,
           field,
-          is_whole ? "N" : "X",
+          "N",
           help,
-          fmt::format("allowed are {}numbers from {} to {}", is_whole ? "whole " : "", low, high),
+          fmt::format("allowed are whole numbers from {} to {}", low, high),
           is_between<field, low, high>};
 }
+
+// clang takes no double as a template argument before version 18, so the bounds are types.
+template <auto field, typename Range>
+RunOption fraction(const char* name, OptionGroup group, const char* help) {
+  return {name,
+          group,
+          field,
+          "X",
+          help,
+          fmt::format("allowed are numbers from {} to {}", Range::low, Range::high),
+          [](const RunConfig& config) {
+            return config.*field >= Range::low && config.*field <= Range::high;
+          }};
+}
+
+struct HeldOutRange {
+  static constexpr double low = 0, high = 0.5;
+};
+struct ThresholdFactorRange {
+  static constexpr double low = 0.01, high = 64;
+};
+struct AlphaRange {
+  static constexpr double low = 1e-6, high = 16;
+};
 
 template <typename Enum>
 RunOption choice(const char* name, OptionGroup group, Enum RunConfig::*field, const char* help) {
@@ -142,7 +165,7 @@ std::vector<RunOption> make_table() {
       {"task", data, &C::task, "lm", "what is learnt: lm, an int8 language model of bytes",
        "allowed is lm", [](const C& c) { return c.task == "lm"; }},
       changeable(path("data", data, &C::data, "PATH", "text: a file, or a folder of files")),
-      number<&C::held_out, 0.0, 0.5>(
+      fraction<&C::held_out, HeldOutRange>(
           "held-out", data, "share of the text, at its end, kept for validation and never trained"),
       path("init", data, &C::init, "PATH",
            "start from the parameters in this checkpoint, or in a folder's newest"),
@@ -192,10 +215,10 @@ std::vector<RunOption> make_table() {
       choice("update", learning, &C::update,
              "how evidence moves a weight: by one step where a generation's sum passes a "
              "threshold, or by thresholds of a sum kept over generations"),
-      number<&C::threshold_factor, 0.01, 64.0>(
+      fraction<&C::threshold_factor, ThresholdFactorRange>(
           "threshold-factor", learning,
           "sigma-delta: the first threshold, in standard deviations of the evidence"),
-      number<&C::alpha, 1e-6, 16.0>(
+      fraction<&C::alpha, AlphaRange>(
           "alpha", learning,
           "share of weights that move by chance: up to 1 a constant, above it the exponent of a "
           "share that falls from 1"),

@@ -21,7 +21,10 @@ namespace {
 constexpr uint64_t kMaxRowElements = uint64_t{1} << 24;
 constexpr uint64_t kMaxElements = uint64_t{1} << 48;
 constexpr uint64_t kMaxChunkBytes = uint64_t{1} << 28;
-constexpr uint64_t kMaxLinks = 1 << 16;
+// The largest tensor there can be, 4 x 4096 x 4096 accumulators, is no more than this.
+constexpr uint64_t kMaxChunkedBytes = uint64_t{1} << 28;
+constexpr uint64_t kSmallPieceBytes = 1 << 20;
+constexpr uint64_t kMaxLinks = 1 << 12;
 constexpr size_t kMaxTextBytes = 1 << 20;
 
 // Numbers are stored little-endian and handed over as they lie in memory.
@@ -188,10 +191,13 @@ Dataset File::create_dataset(const std::string& group, const std::string& name, 
   const Handle parent(H5Gopen2(file_.get(), group.empty() ? "/" : group.c_str(), H5P_DEFAULT),
                       H5Gclose);
   check(parent.is_valid(), "write");
-  Dataset dataset{Handle(H5Dcreate2(parent.get(), name.c_str(), file_type(element), space.get(),
-                                    H5P_DEFAULT, creation.get(), H5P_DEFAULT),
-                         H5Dclose),
-                  group.empty() ? name : group + "/" + name, element, std::move(shape)};
+  Dataset dataset{
+      .handle = Handle(H5Dcreate2(parent.get(), name.c_str(), file_type(element), space.get(),
+                                  H5P_DEFAULT, creation.get(), H5P_DEFAULT),
+                       H5Dclose),
+      .name = group.empty() ? name : group + "/" + name,
+      .element = element,
+      .shape = std::move(shape)};
   check(dataset.handle.is_valid(), "write");
   return dataset;
 }
@@ -233,6 +239,11 @@ void File::turn_to_memory() {
 File File::open(const std::filesystem::path& path) {
   prepare_library();
   File file(path, {});
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  // A pipe would be waited for; a device has no end.
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    file.fail("cannot read: not a regular file");
   const Handle access = file_access();
   file.file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
   file.check(file.file_.is_valid(), "read");
@@ -334,13 +345,41 @@ std::vector<std::string> File::names(const std::string& group) const {
   return names;
 }
 
+// A dataset in pieces: of a bearable size, and all of them there.
+void File::measure_pieces(Dataset& dataset, hid_t creation, uint64_t bytes) const {
+  hsize_t sides[3] = {0, 1, 1};
+  const int dimensions = static_cast<int>(dataset.shape.size());
+  const bool is_known = H5Pget_chunk(creation, 3, sides) == dimensions;
+  uint64_t piece = bytes_of(dataset.element);
+  for (hsize_t side : sides)  // each side is below 2^32 and the product stops growing early
+    piece = std::min<uint64_t>(piece * std::min<uint64_t>(side, kMaxChunkBytes + 1),
+                               kMaxChunkBytes + 1);
+  if (!is_known || piece == 0 || piece > kMaxChunkBytes)
+    fail(fmt::format("{} is stored in pieces of more than {} bytes", dataset.name, kMaxChunkBytes));
+  if (bytes > kMaxChunkedBytes || piece > std::max(kSmallPieceBytes, 4 * bytes))
+    fail(fmt::format("{} is stored in pieces that do not fit its shape {}", dataset.name,
+                     shape_text(dataset.shape)));
+  uint64_t needed = 1;
+  for (size_t i = 0; i < dataset.shape.size(); ++i)
+    needed *= (dataset.shape[i] + sides[i] - 1) / sides[i];
+  const Handle space(H5Dget_space(dataset.handle.get()), H5Sclose);
+  hsize_t present = 0;
+  check(H5Dget_num_chunks(dataset.handle.get(), space.get(), &present) >= 0, "read");
+  if (present != needed)
+    fail(fmt::format("{} has {} of its {} pieces", dataset.name, present, needed));
+  dataset.piece_bytes = piece;
+}
+
 Dataset File::open_dataset(const std::string& group, const std::string& name,
                            Element element) const {
   const std::string full_name = group.empty() ? name : group + "/" + name;
   const Handle parent =
       group.empty() ? Handle(H5Gopen2(file_.get(), "/", H5P_DEFAULT), H5Gclose) : open_group(group);
   check(parent.is_valid(), "read");
-  Dataset dataset{open_object(parent.get(), name, H5I_DATASET), full_name, element, {}};
+  Dataset dataset;
+  dataset.handle = open_object(parent.get(), name, H5I_DATASET);
+  dataset.name = full_name;
+  dataset.element = element;
 
   const Handle type(H5Dget_type(dataset.handle.get()), H5Tclose);
   if (!has_type(type.get(), element))
@@ -366,21 +405,17 @@ Dataset File::open_dataset(const std::string& group, const std::string& name,
   if ((layout != H5D_COMPACT && layout != H5D_CONTIGUOUS && layout != H5D_CHUNKED) ||
       H5Pget_external_count(creation.get()) != 0)
     fail(fmt::format("{} has its data elsewhere; a checkpoint holds its own", full_name));
-  const uint64_t stored = H5Dget_storage_size(dataset.handle.get());
+  dataset.stored_bytes = H5Dget_storage_size(dataset.handle.get());
+  const uint64_t stored = dataset.stored_bytes;
   const uint64_t bytes = dataset.elements() * bytes_of(element);
   if (stored == 0 || (layout != H5D_CHUNKED && stored != bytes))
     fail(fmt::format("{} holds {} bytes, its shape {} needs {}", full_name, stored,
                      shape_text(dataset.shape), bytes));
-  if (layout == H5D_CHUNKED) {
-    hsize_t chunk[3] = {0, 1, 1};
-    const bool is_known = H5Pget_chunk(creation.get(), 3, chunk) == dimensions;
-    uint64_t chunk_bytes = bytes_of(element);
-    for (hsize_t side : chunk)  // each side is below 2^32 and the product stops growing early
-      chunk_bytes = std::min<uint64_t>(chunk_bytes * std::min<uint64_t>(side, kMaxChunkBytes + 1),
-                                       kMaxChunkBytes + 1);
-    if (!is_known || chunk_bytes > kMaxChunkBytes)
-      fail(fmt::format("{} is stored in pieces of more than {} bytes", full_name, kMaxChunkBytes));
-  }
+  if (layout == H5D_CHUNKED) measure_pieces(dataset, creation.get(), bytes);
+  hsize_t file_bytes = 0;
+  check(H5Fget_filesize(file_.get(), &file_bytes) >= 0, "read");
+  if (stored > file_bytes)
+    fail(fmt::format("{} holds {} bytes, the whole file has {}", full_name, stored, file_bytes));
   return dataset;
 }
 

@@ -1,7 +1,8 @@
 // The part of HDF5 that a checkpoint needs, for checkpoint.cpp alone: groups, datasets of int8 or
 // int32, and attributes that are numbers or text. Files from elsewhere are read with suspicion:
-// hard links only, data inside the file only, every size checked before memory is taken. Each
-// failure is an Error that names the file; HDF5 itself prints nothing. One thread at a time.
+// hard links only, data inside the file only and all of it, every size checked before memory is
+// taken. The library itself can crash on a damaged file (checkpoint.cpp tries first). Each failure
+// is an Error that names the file; HDF5 itself prints nothing. One thread at a time.
 #pragma once
 
 #include <hdf5.h>
@@ -54,6 +55,9 @@ struct Dataset {
   std::string name;  // as errors call it: parameters/emb
   Element element = Element::int8;
   std::vector<uint64_t> shape;
+  // Of one that was opened to be read:
+  uint64_t stored_bytes = 0;  // what it takes of the file
+  uint64_t piece_bytes = 0;   // of a piece as the library unpacks it; 0: stored as it is
 
   uint64_t row_elements() const;
   uint64_t elements() const { return shape[0] * row_elements(); }
@@ -94,6 +98,7 @@ class File {
   File(std::filesystem::path path, Handle handle);
   Handle open_object(hid_t parent, const std::string& name, H5I_type_t type) const;
   Handle open_group(const std::string& name) const;
+  void measure_pieces(Dataset& dataset, hid_t creation, uint64_t bytes) const;
   [[noreturn]] void fail_in_library(const std::string& doing) const;
   void check(bool worked, const char* doing) const;
   void turn_to_memory();

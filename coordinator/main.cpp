@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,10 @@ int train_on_all_ranks(const std::vector<std::string>& arguments) {
   } catch (const eggroll::ConfigError& e) {  // the same on every rank
     if (group->rank() == 0 && eggroll::is_first_process()) complain(e.what());
     return kMisused;
+  } catch (const std::bad_alloc&) {
+    complain(fmt::format("rank {} on host {}: out of memory; --dry-run says how much a run needs",
+                         group->rank(), eggroll::host_name()));
+    session.abort(kBroke);
   } catch (const std::exception& e) {  // this rank's alone: the others may be waiting for it
     complain(group->size() == 1 ? e.what()
                                 : fmt::format("rank {} on host {}: {}", group->rank(),
@@ -96,6 +101,9 @@ int main(int argc, char** argv) {
   } catch (const eggroll::ConfigError& e) {
     if (eggroll::is_first_process()) complain(e.what());
     return kMisused;
+  } catch (const std::bad_alloc&) {
+    complain("out of memory");
+    return kBroke;
   } catch (const std::exception& e) {
     complain(e.what());
     return kBroke;

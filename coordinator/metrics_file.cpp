@@ -18,13 +18,18 @@ namespace {
 
 // The records of the first `completed` generations, written aside and renamed.
 void keep_records(const std::filesystem::path& path, uint64_t completed) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return;
   std::ifstream in(path);
   if (!in) return;
   const std::filesystem::path aside = path.string() + ".partial";
   std::ofstream out(aside, std::ios::trunc);
   for (std::string line; std::getline(in, line);) {
     const auto record = nlohmann::json::parse(line, nullptr, false);
-    if (record.is_object() && record.value("generation", completed + 1) <= completed)
+    if (!record.is_object()) continue;
+    const auto generation = record.find("generation");
+    if (generation != record.end() && generation->is_number_unsigned() &&
+        generation->get<uint64_t>() <= completed)
       out << line << '\n';
   }
   out.close();

@@ -43,7 +43,10 @@ uint64_t recorded_generations(const std::filesystem::path& run, uint64_t generat
   uint64_t last = 0;
   for (std::string line; std::getline(in, line);) {
     const auto record = nlohmann::json::parse(line, nullptr, false);
-    if (record.is_object()) last = record.value("generation", last);
+    if (!record.is_object()) continue;
+    const auto generation = record.find("generation");
+    if (generation != record.end() && generation->is_number_unsigned())
+      last = generation->get<uint64_t>();
   }
   return std::min(last, generations);
 }

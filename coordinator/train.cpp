@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <new>
 #include <optional>
 
 #include "common/agreement.hpp"
@@ -20,6 +21,9 @@
 namespace eggroll {
 namespace {
 
+constexpr const char* kNoMemory =
+    "this rank has not the memory that the run needs; --dry-run says how much that is";
+
 // Runs a preparation that may fail on some ranks only; if it does, every rank throws the same
 // ConfigError.
 template <typename Work>
@@ -27,6 +31,8 @@ void together(Collectives& group, Work&& work) {
   std::string error;
   try {
     work();
+  } catch (const std::bad_alloc&) {
+    error = kNoMemory;
   } catch (const std::exception& e) {
     error = e.what();
   }
@@ -212,7 +218,11 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
   const RunConfig& config = run.config;
   if (config.dry_run) {
     const int threads = config.threads != 0 ? config.threads : usable_threads(world);
-    together(world, [&] { make_task(config, threads); });
+    // Data and device are checked with the smallest model: the answer must not need a run's memory.
+    RunConfig smallest = config;
+    smallest.layers = 1;
+    smallest.width = 64;
+    together(world, [&] { make_task(smallest, 1); });
     if (world.rank() == 0) fmt::print("{}", dry_run_report(config, world.size(), threads));
     return 0;
   }

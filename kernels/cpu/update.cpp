@@ -209,9 +209,10 @@ uint64_t CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
   if (size <= kPiece)
     step_range(offset, size);
   else
-    team_.for_each((size + kPiece - 1) / kPiece, [&](int, uint64_t piece) {
-      step_range(offset + piece * kPiece, std::min(kPiece, size - piece * kPiece));
-    });
+    team_.for_each((size + kPiece - 1) / kPiece,
+                   [&, offset = offset, size = size](int, uint64_t piece) {
+                     step_range(offset + piece * kPiece, std::min(kPiece, size - piece * kPiece));
+                   });
   return changed;
 }
 

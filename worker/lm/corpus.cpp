@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <system_error>
 
 #include "common/check.hpp"
@@ -17,6 +18,8 @@ namespace eggroll {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kTooLarge = "too large for the memory of this machine";
 
 [[noreturn]] void fail(const fs::path& path, const std::string& what) {
   throw ConfigError(fmt::format("data = {}: {}", path.string(), what));
@@ -81,7 +84,9 @@ Corpus::Corpus(const fs::path& path, double held_out) {
     fail(error.path1().empty() ? path : error.path1(),
          fmt::format("cannot be read: {}", error.code().message()));
   } catch (const std::bad_alloc&) {
-    fail(path, "too large for the memory of this machine");
+    fail(path, kTooLarge);
+  } catch (const std::length_error&) {  // a file that announces more than any memory has
+    fail(path, kTooLarge);
   }
   const auto held_out_bytes = static_cast<size_t>(held_out * static_cast<double>(bytes_.size()));
   train_bytes_ = bytes_.size() - std::min(held_out_bytes, bytes_.size() - 1);
