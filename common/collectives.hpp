@@ -104,11 +104,15 @@ class MpiSession {
   std::unique_ptr<Collectives> group_of(const Membership& membership,
                                         size_t max_message = size_t{1} << 26);
   int world_rank() const;
+  // What this process will return, for the case that MPI cannot be finalised: after the loss of a
+  // rank the launcher may wait for it in vain. Then the process ends with this code by itself.
+  int ends_with(int code) { return exit_code_ = code; }
   // Ends every rank with this exit code; does not return.
   [[noreturn]] void abort(int code) const;
 
  private:
   std::shared_ptr<Communicator> between_ranks_;  // of group_of
+  int exit_code_ = 0;
 };
 
 std::string host_name();

@@ -36,6 +36,8 @@ constexpr microseconds kLongestSleep{500};
 // The kernel adds up to this much to a sleep; its default of 50 us would be most of a short one.
 constexpr unsigned long kTimerSlackNs = 1000;
 
+constexpr std::chrono::seconds kFinalizeFor{3};  // where ranks may be lost
+
 std::string where() {
   int rank = 0;
   int size = 1;
@@ -97,6 +99,7 @@ MpiSession::MpiSession() {
 }
 
 MpiSession::~MpiSession() {
+  const bool may_lack_ranks = between_ranks_ != nullptr;
   between_ranks_.reset();
   const char* broken = nullptr;
   if (std::uncaught_exceptions() > 0) {
@@ -108,6 +111,14 @@ MpiSession::~MpiSession() {
     std::fprintf(stderr, "%s: %s\n", where().c_str(), broken);
     end_every_rank(1);
   }
+  // Whether the launcher waits for a lost rank here is a matter of chance, for a stopped one it
+  // does.
+  if (may_lack_ranks)
+    std::thread([code = exit_code_] {
+      std::this_thread::sleep_for(kFinalizeFor);
+      std::fflush(nullptr);
+      std::_Exit(code);
+    }).detach();
   MPI_Finalize();
 }
 

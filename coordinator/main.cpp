@@ -46,7 +46,7 @@ int train_on_all_ranks(const std::vector<std::string>& arguments) {
   eggroll::MpiSession session;
   const auto group = session.world();
   try {
-    return eggroll::train(arguments, session, *group);
+    return session.ends_with(eggroll::train(arguments, session, *group));
   } catch (const eggroll::ConfigError& e) {  // the same on every rank
     if (group->rank() == 0 && eggroll::is_first_process()) complain(e.what());
     return kMisused;

@@ -57,7 +57,20 @@ std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
-// Puts the newest guard that all hold, or else the newest checkpoint, into every rank's task.
+// The beginning of a run that has no checkpoint yet; the carried states are zero already.
+RunPosition start_anew(Run& run, Collectives& group) {
+  Backend& backend = run.task->backend();
+  std::vector<int8_t> parameters(backend.layout().size());
+  if (group.rank() == 0) parameters = start_parameters(run.config);
+  group.broadcast(bytes_of(parameters));
+  backend.write_parameters(parameters);
+  if (run.config.update == UpdateRule::sigma_delta)
+    backend.write_accumulators(std::vector<int32_t>(parameters.size()));
+  return {};
+}
+
+// Puts the newest guard that all hold, or else the newest checkpoint, or else the beginning, into
+// every rank's task.
 RunPosition go_back(Run& run, Collectives& group, const std::vector<Words>& all) {
   std::vector<std::array<HeldGuard, 2>> held;
   for (const Words& words : all) held.push_back(words.guards);
@@ -65,14 +78,24 @@ RunPosition go_back(Run& run, Collectives& group, const std::vector<Words>& all)
   if (const auto generation = common_guard(run.config, held, all.front().recorded))
     return run.guards->restore(run.config, group, *run.task, *generation, held);
 
-  std::optional<CheckpointReader> reader;
-  if (group.rank() == 0)
-    reader.emplace(
-        newest_checkpoint(run.config.run, [](const std::filesystem::path&, const std::string& why) {
-          fmt::print(stderr, "eggroll: passing over {}\n", why);
-        }));
   run.task->backend().assign_pairs(pairs_of_rank(run.config.pairs(), group.rank(), group.size()));
-  return load_snapshot(reader ? &*reader : nullptr, run.config, group, *run.task);
+  bool has_checkpoint = true;  // or one that it was resumed from
+  std::optional<CheckpointReader> reader;
+  if (group.rank() == 0) {
+    const bool is_in_folder = !list_checkpoints(run.config.run).empty();
+    has_checkpoint = is_in_folder || !run.config.resume.empty();
+    if (is_in_folder)
+      reader.emplace(newest_checkpoint(run.config.run,
+                                       [](const std::filesystem::path&, const std::string& why) {
+                                         fmt::print(stderr, "eggroll: passing over {}\n", why);
+                                       }));
+    else if (has_checkpoint)
+      reader.emplace(open_checkpoint("resume", run.config.resume));
+  }
+  group.broadcast(bytes_of(has_checkpoint));
+  if (has_checkpoint)
+    return load_snapshot(reader ? &*reader : nullptr, run.config, group, *run.task);
+  return start_anew(run, group);
 }
 
 // The survivors stand where the run goes on; rank 0, which may be another one now, keeps the log.
