@@ -27,6 +27,7 @@ end() {
   rm -rf "$scratch"
 }
 trap end EXIT
+trap 'exit 1' INT TERM
 for ((line = 0; line < 700; ++line)); do echo "line $line of a text, $RANDOM words, $((RANDOM % 9))"; done >"$scratch/text"
 options=(--data "$scratch/text" --layers 1 --width 64 --population 128 --tokens-per-update 8 --threads 1
   --validate-every 0 --checkpoint-every 20 --generations $generations)
