@@ -167,7 +167,9 @@ class Misuse : public testing::Test {
     const CommandResult result = run_command(in_folder(command), 20);
     EXPECT_EQ(result.exit_code, 2) << c.what << '\n' << result.output.substr(0, 1000);
     EXPECT_LT(result.seconds, 10) << c.what;
-    const std::vector<std::string> lines = lines_with(result.output, "eggroll: ");
+    std::vector<std::string> lines = lines_with(result.output, "eggroll: ");
+    // Each checkpoint that cannot be used is named before.
+    std::erase_if(lines, [](const auto& l) { return l.starts_with("eggroll: passing over "); });
     EXPECT_EQ(lines.size(), 1u) << c.what << '\n' << result.output.substr(0, 1000);
     EXPECT_EQ(listed(folder->path()), before) << c.what << " leaves files";
     if (lines.empty()) return {"", result.exit_code};

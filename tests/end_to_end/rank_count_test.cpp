@@ -60,7 +60,7 @@ TEST_F(RankCount, CheckpointsAndMetricsAreTheSameOnAnyNumberOfRanks) {
     EXPECT_EQ(listed(run()),
               (std::vector<std::string>{"checkpoint-000000007.h5", "checkpoint-000000014.h5",
                                         "checkpoint-000000020.h5", "config.ini", "metrics.jsonl",
-                                        "summary"}));
+                                        "status.json", "summary"}));
     expect_records(run(), 20);
     std::vector<double> known;
     for (const nlohmann::json& record : metrics_of(run()))
