@@ -1,6 +1,5 @@
 // An interrupted run goes on to the parameters it would have had, on any number of ranks.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -132,18 +131,6 @@ TEST_F(Resumes, AfterSigusr2ToMpirunByTheCommandThatStartedIt) {
   EXPECT_EQ(result.exit_code, kStopped) << result.output;
   expect_stopped_in_the_middle_with_a_checkpoint(result);
   expect_goes_on_to_the_end(command);
-}
-
-TEST_F(Resumes, AStopBeforeTheFirstGenerationLeavesACheckpointToo) {
-  RunningCommand running(eggroll(train("--auto-resume")));
-  for (int i = 0; i < 500 && process_of(run(), 0) < 0; ++i) usleep(1000);
-  // From its first line on the program knows the signal; here it still reads and checks.
-  usleep(20000);
-  running.signal(SIGUSR2);
-  const CommandResult result = running.wait(30);
-  EXPECT_EQ(result.exit_code, kStopped) << result.output;
-  ASSERT_EQ(checkpoints().size(), 1u) << result.output;
-  expect_goes_on_to_the_end(eggroll(train("--auto-resume")));
 }
 
 TEST_F(Resumes, ACheckpointCanBeAskedForWithoutAStop) {

@@ -9,6 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -273,7 +274,10 @@ TEST_F(Storage, TheClockBringsCheckpointsAndTheMetricsSayWhatTheyCost) {
     EXPECT_GT(record.value("checkpoint_bytes", size_t{0}), 82240u);
   }
   EXPECT_GE(begun.size(), 3u);
-  EXPECT_EQ(begun, written);
+  // Of two that come to the disk between two records the newer one is told.
+  EXPECT_TRUE(std::ranges::includes(begun, written));
+  ASSERT_FALSE(written.empty());
+  EXPECT_EQ(begun.back(), written.back());
 }
 
 // The newest is of a format to come, the one before has a wrong bit, the one before that an end

@@ -26,7 +26,7 @@ std::string and_one_rank_of(const std::filesystem::path& program, const std::str
 std::filesystem::path binary();
 
 // Runs it and expects exit code 0; what it printed.
-std::string expect_success(const std::string& command, double timeout_s = 60);
+std::string expect_success(const std::string& command, double timeout_s = 300);
 
 // `eggroll inspect --json` of a checkpoint or run folder.
 nlohmann::json inspect(const std::filesystem::path& path);
