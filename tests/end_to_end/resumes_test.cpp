@@ -12,8 +12,8 @@
 namespace eggroll::test {
 namespace {
 
-constexpr int kStopped = 75;           // exit code: to be started again
-constexpr size_t kGenerations = 1500;  // a second or two: long enough to be interrupted
+constexpr int kStopped = 75;          // exit code: to be started again
+constexpr size_t kGenerations = 800;  // some seconds: long enough to be interrupted
 
 class Resumes : public testing::Test {
  protected:
