@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "common/check.hpp"
+#include "common/checkpoint_folder.hpp"
 #include "common/hdf5_file.hpp"
 #include "common/trial.hpp"
 
@@ -347,6 +348,7 @@ CheckpointReader::CheckpointReader(const fs::path& path) {
 CheckpointReader::~CheckpointReader() = default;
 CheckpointReader::CheckpointReader(CheckpointReader&&) noexcept = default;
 
+const fs::path& CheckpointReader::path() const { return impl_->file.path(); }
 const CheckpointHeader& CheckpointReader::header() const { return impl_->header; }
 
 bool CheckpointReader::is_complete() const { return impl_->is_complete; }

@@ -27,7 +27,6 @@
 #include <string>
 #include <vector>
 
-#include "common/checkpoint_folder.hpp"
 #include "common/parameters.hpp"
 
 namespace eggroll {
@@ -80,6 +79,7 @@ class CheckpointReader {
   ~CheckpointReader();
   CheckpointReader(CheckpointReader&&) noexcept;
 
+  const std::filesystem::path& path() const;
   const CheckpointHeader& header() const;
   // False for a file that holds parameters only: what its header lacks has the default value.
   bool is_complete() const;

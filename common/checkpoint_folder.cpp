@@ -32,8 +32,14 @@ std::vector<std::string> file_names(const fs::path& folder) {
   return names;
 }
 
-// The generation in a file name that checkpoint_path made.
-std::optional<uint64_t> generation_of(const std::string& name) {
+}  // namespace
+
+fs::path checkpoint_path(const fs::path& run, uint64_t generation) {
+  return run / fmt::format("{}{:09}{}", kNamePrefix, generation, kNameSuffix);
+}
+
+std::optional<uint64_t> checkpoint_generation(const fs::path& path) {
+  const std::string name = path.filename().string();
   const std::string_view prefix = kNamePrefix, suffix = kNameSuffix;
   if (!name.starts_with(prefix) || !name.ends_with(suffix)) return std::nullopt;
   if (name.size() < prefix.size() + suffix.size()) return std::nullopt;
@@ -42,33 +48,28 @@ std::optional<uint64_t> generation_of(const std::string& name) {
   uint64_t generation = 0;
   const auto [rest, error] = std::from_chars(first, last, generation);
   if (error != std::errc{} || rest != last) return std::nullopt;
-  if (checkpoint_path("", generation) != fs::path(name)) return std::nullopt;
+  if (checkpoint_path("", generation) != name) return std::nullopt;
   return generation;
-}
-
-}  // namespace
-
-fs::path checkpoint_path(const fs::path& run, uint64_t generation) {
-  return run / fmt::format("{}{:09}{}", kNamePrefix, generation, kNameSuffix);
 }
 
 std::vector<fs::path> list_checkpoints(const fs::path& run) {
   std::vector<uint64_t> generations;
   for (const std::string& name : file_names(run))
-    if (const auto generation = generation_of(name)) generations.push_back(*generation);
+    if (const auto generation = checkpoint_generation(name)) generations.push_back(*generation);
   std::sort(generations.rbegin(), generations.rend());
   std::vector<fs::path> paths;
   for (uint64_t generation : generations) paths.push_back(checkpoint_path(run, generation));
   return paths;
 }
 
-fs::path newest_checkpoint(
+CheckpointReader newest_checkpoint(
     const fs::path& run,
     const std::function<void(const fs::path&, const std::string&)>& passed_over) {
   const std::vector<fs::path> paths = list_checkpoints(run);
   for (const fs::path& path : paths) try {
-      CheckpointReader(path).verify();
-      return path;
+      CheckpointReader reader(path);
+      reader.verify();
+      return reader;
     } catch (const Error& error) {
       passed_over(path, error.what());
     }
@@ -81,7 +82,7 @@ void prune_checkpoints(const fs::path& run, uint64_t keep, uint64_t newest) {
   require(keep >= 1, "checkpoint: one at least is kept");
   std::vector<fs::path> remove = list_checkpoints(run);
   std::erase_if(remove, [newest](const fs::path& path) {
-    return generation_of(path.filename().string()).value_or(0) > newest;
+    return checkpoint_generation(path).value_or(0) > newest;
   });
   remove.erase(remove.begin(),
                remove.begin() + static_cast<ptrdiff_t>(std::min<uint64_t>(keep, remove.size())));

@@ -4,8 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "common/checkpoint.hpp"
 
 namespace eggroll {
 
@@ -15,9 +18,11 @@ inline constexpr const char* kPartialSuffix = ".partial";  // of a file that is 
 std::filesystem::path checkpoint_path(const std::filesystem::path& run, uint64_t generation);
 // Checkpoints of a run directory, newest first; files that are being written are not listed.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& run);
-// The newest checkpoint of `run` that verifies. `passed_over(path, why)` hears of each newer one
-// that does not. Throws Error when none.
-std::filesystem::path newest_checkpoint(
+// The generation in a file name that checkpoint_path made.
+std::optional<uint64_t> checkpoint_generation(const std::filesystem::path& path);
+// The newest checkpoint of `run` that verifies, open. `passed_over(path, why)` hears of each newer
+// one that does not. Throws Error when none.
+CheckpointReader newest_checkpoint(
     const std::filesystem::path& run,
     const std::function<void(const std::filesystem::path&, const std::string&)>& passed_over);
 // Of the checkpoints up to generation `newest` removes all but the newest `keep`, and partial files

@@ -102,6 +102,7 @@ bool is_between(const RunConfig& config) {
 
 template <auto field, auto low, auto high>
 RunOption number(const char* name, OptionGroup group, const char* help) {
+  static_assert(std::is_integral_v<decltype(low)>, "fractions have a row of their own");
   return {name,
           group,
           field,
@@ -130,6 +131,9 @@ struct HeldOutRange {
 };
 struct ThresholdFactorRange {
   static constexpr double low = 0.01, high = 64;
+};
+struct SilenceRange {
+  static constexpr double low = 2, high = 3600;
 };
 struct AlphaRange {
   static constexpr double low = 1e-6, high = 16;
@@ -240,7 +244,7 @@ std::vector<RunOption> make_table() {
       of_invocation({"survive", machine, &C::survive, "",
                      "go on inside the job when a rank is lost, on the ranks that are left",
                      "allowed are true, false", always}),
-      changeable(number<&C::silence_limit, 2.0, 3600.0>(
+      changeable(fraction<&C::silence_limit, SilenceRange>(
           "silence-limit", machine,
           "survive: seconds without a sign after which a rank counts as lost; a process that ends "
           "is noticed at once")),

@@ -1,3 +1,5 @@
+// All calls to HDF5, reading and writing, and all suspicion against what is read: longer than a
+// file should be, so that none of them stands elsewhere.
 #include "common/hdf5_file.hpp"
 
 #include <fcntl.h>

@@ -1,3 +1,6 @@
+// One state machine in one thread, leading or following, whose state is who is connected and what
+// each has said: longer than a file should be, as both halves work on the same members. Its rule is
+// in view.cpp, its words in membership_frames.cpp, its sockets in frame_connection.cpp.
 #include "common/membership.hpp"
 
 #include <fmt/format.h>
@@ -17,6 +20,7 @@
 #include <random>
 #include <thread>
 
+#include "common/agreement.hpp"
 #include "common/check.hpp"
 #include "common/frame_connection.hpp"
 #include "common/membership_frames.hpp"
@@ -71,17 +75,17 @@ class Membership::Service {
       view_.ranks.push_back(static_cast<int>(r));
     }
     view_.words.resize(view_.ranks.size());
-    if (me_ != 0) to_leader_ = greet(0);
     const Clock::time_point limit = Clock::now() + kStartFor;
-    while (me_ == 0 ? !all_are_here() : !to_leader_) {
-      if (Clock::now() > limit) throw Error(start_problem());
+    while (!is_connected() && Clock::now() < limit) {
       if (me_ == 0)
         exchange();
       else
         to_leader_ = greet(0);
     }
+    const auto failure =
+        first_failure(world, is_connected() ? "" : start_problem(), is_connected() ? 0 : 2);
+    if (failure) throw ConfigError(failure->message);
     heard_from_all();
-    world.barrier();
     thread_ = std::thread([this] { serve(); });
   }
 
@@ -126,9 +130,8 @@ class Membership::Service {
     bool was_visible = false;                     // at the start, as a process of this host
     std::unique_ptr<FrameConnection> connection;  // of a leader to this rank
     Clock::time_point heard;
-    bool is_lost = false;
-    bool has_ended = false;  // for certain, so no other part of the cluster can hold it
-    std::string reason;
+    Standing standing;
+    std::string reason;  // of its loss
     std::optional<Words> words;
   };
   // A connection that somebody made to this rank: who it is is not known yet, or this rank does not
@@ -158,7 +161,8 @@ class Membership::Service {
 
   // ---- start
 
-  bool all_are_here() const {
+  bool is_connected() const {
+    if (me_ != 0) return to_leader_ != nullptr;
     return std::ranges::all_of(view_.ranks,
                                [&](int r) { return r == me_ || of(r).connection != nullptr; });
   }
@@ -235,7 +239,7 @@ class Membership::Service {
 
   void say_to_all(const std::string& frame) {
     for (Member& member : members_)
-      if (member.connection && !member.is_lost) member.connection->send(frame);
+      if (member.connection && !member.standing.is_lost) member.connection->send(frame);
     if (to_leader_) to_leader_->send(frame);
   }
 
@@ -247,7 +251,7 @@ class Membership::Service {
           hello->rank < static_cast<int>(members_.size())) {
         caller.rank = hello->rank;
         caller.view = hello->view;
-        if (!in_view(caller.rank) || of(caller.rank).is_lost || caller.rank < me_)
+        if (!in_view(caller.rank) || of(caller.rank).standing.is_lost || caller.rank < me_)
           return dismiss(std::move(caller.connection), "the other ranks took it for lost");
         caller.connection->send(welcome_frame());
       } else if (auto words = caller.rank >= 0 ? parse_words(*frame) : std::nullopt) {
@@ -281,14 +285,17 @@ class Membership::Service {
     dismissed_.push_back(std::move(connection));
   }
 
-  void lose(int rank, bool for_certain, std::string reason) {
+  // has_ended: for certain; else it was silent for too long, or may be at work elsewhere.
+  void lose(int rank, bool has_ended, const std::string& reason) {
     Member& member = of(rank);
-    member.is_lost = true;
-    member.has_ended = for_certain;
+    member.standing = {.is_lost = true, .has_ended = has_ended};
     member.reason = fmt::format("rank {} on {}: {}", rank, member.endpoint.host_text(), reason);
-    dismiss(std::move(member.connection), "the other ranks took it for lost: " + reason);
+    const std::string why = "the other ranks took it for lost: " + reason;
+    dismiss(std::move(member.connection), why);
+    if (rank == leader_) dismiss(std::move(to_leader_), why);
   }
-  std::string silence_text() const {
+  std::string reason(bool is_silent) const {
+    if (!is_silent) return "its process ended";
     return fmt::format("silent for {:.0f} s", std::chrono::duration<double>(silence_).count());
   }
 
@@ -300,17 +307,17 @@ class Membership::Service {
     for (const int r : view_.ranks) {
       if (r == me_) continue;
       Member& member = of(r);
-      if (!member.is_lost && member.connection) take_frames(member);
-      if (!shut_out_.empty()) return;
-      if (!member.is_lost) {
-        if (member.connection && !member.connection->is_open())
-          lose(r, now > doubtful_until_ || is_gone(member), "its process ended");
-        else if (!member.connection && is_gone(member))
-          lose(r, true, "its process ended");
-        else if (now - member.heard > silence_)
-          lose(r, false, silence_text());
+      if (!member.standing.is_lost) {
+        if (member.connection) take_frames(member);
+        if (!shut_out_.empty()) return;
+        const bool has_closed = member.connection && !member.connection->is_open();
+        const bool is_certain = (has_closed && now > doubtful_until_) ||
+                                ((has_closed || !member.connection) && is_gone(member));
+        const bool is_silent = now - member.heard > silence_;
+        if (has_closed || is_certain || is_silent)
+          lose(r, is_certain, reason(!has_closed && !is_certain));
       }
-      breaks |= member.is_lost || (member.words && !member.words->at_end);
+      breaks |= member.standing.is_lost || (member.words && !member.words->at_end);
     }
     if (breaks && !is_broken()) {
       is_broken_ = true;
@@ -329,11 +336,11 @@ class Membership::Service {
 
   void form_next_view() {
     View next;
-    size_t ended = 0;
+    std::vector<Standing> standings;
     for (const int r : view_.ranks) {
-      Member& member = of(r);
-      if (member.is_lost) {
-        ended += member.has_ended;
+      const Member& member = of(r);
+      standings.push_back(member.standing);
+      if (member.standing.is_lost) {
         next.lost.push_back(member.reason);
         continue;
       }
@@ -342,15 +349,11 @@ class Membership::Service {
       next.ranks.push_back(r);
       next.words.push_back(words->text);
     }
-    // Half of them is enough for the half that has the first one not known to have ended.
-    const size_t could_be = view_.ranks.size() - ended;
-    const auto first = std::ranges::find_if(view_.ranks, [&](int r) { return !of(r).has_ended; });
-    if (2 * next.ranks.size() < could_be ||
-        (2 * next.ranks.size() == could_be && next.ranks.front() != *first)) {
+    if (!may_go_on(standings)) {
       const std::string why = fmt::format(
           "only {} of {} ranks can reach each other, too few to go on ({}); go on with "
           "--resume",
-          next.ranks.size(), could_be, next.lost.empty() ? "" : next.lost.back());
+          next.ranks.size(), not_ended(standings), next.lost.back());
       say_to_all(shut_out_frame(why));
       return be_shut_out(why);
     }
@@ -385,19 +388,16 @@ class Membership::Service {
     }
     const bool is_silent = now - heard_leader_ > silence_;
     if (to_leader_->is_open() && !is_silent) return;
-    Member& leader = of(leader_);
-    leader.is_lost = true;
-    leader.has_ended = !is_silent && (now > doubtful_until_ || is_gone(leader));
-    leader.reason = fmt::format("rank {} on {}: {}", leader_, leader.endpoint.host_text(),
-                                is_silent ? silence_text() : "its process ended");
-    dismiss(std::move(to_leader_), "the other ranks took it for lost: " + silence_text());
+    const bool is_certain = !is_silent && (now > doubtful_until_ || is_gone(of(leader_)));
+    lose(leader_, is_certain, reason(is_silent));
     next_leader();
   }
 
   void next_leader() {
     is_broken_ = true;
     words_are_sent_ = false;
-    leader_ = *std::ranges::find_if(view_.ranks, [&](int r) { return r == me_ || !of(r).is_lost; });
+    leader_ = *std::ranges::find_if(view_.ranks,
+                                    [&](int r) { return r == me_ || !of(r).standing.is_lost; });
     heard_from_all();
     if (is_leader()) {
       newest_view_ = view_.number;
@@ -407,8 +407,7 @@ class Membership::Service {
   }
 
   void look_for_leader() {
-    Member& candidate = of(leader_);
-    bool has_gone = is_gone(candidate);
+    bool has_gone = is_gone(of(leader_));
     if (!has_gone) to_leader_ = greet(leader_, &has_gone);
     if (to_leader_) {
       heard_leader_ = Clock::now();
@@ -416,10 +415,7 @@ class Membership::Service {
     }
     const bool is_silent = Clock::now() - heard_leader_ > silence_;
     if (!has_gone && !is_silent) return;
-    candidate.is_lost = true;
-    candidate.has_ended = has_gone;
-    candidate.reason = fmt::format("rank {} on {}: {}", leader_, candidate.endpoint.host_text(),
-                                   has_gone ? "its process ended" : silence_text());
+    lose(leader_, has_gone, reason(!has_gone));
     next_leader();
   }
 
@@ -456,7 +452,7 @@ class Membership::Service {
     newest_view_ = view_.number;
     for (size_t r = 0; r < members_.size(); ++r) {
       members_[r].words.reset();
-      members_[r].is_lost |= !in_view(static_cast<int>(r));
+      members_[r].standing.is_lost |= !in_view(static_cast<int>(r));
     }
     is_broken_ = false;
     changed_.notify_all();

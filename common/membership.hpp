@@ -15,23 +15,17 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "common/collectives.hpp"
+#include "common/view.hpp"
 
 namespace eggroll {
-
-struct View {
-  uint32_t number = 0;
-  std::vector<int> ranks;          // of the world, ascending; the first one leads
-  std::vector<std::string> words;  // what each of them said when the view was agreed on
-  std::vector<std::string> lost;   // "rank 2 on n2: its process ended"
-};
 
 class Membership {
  public:
   // Collective over all ranks, which are view 0. silence_s: after so many seconds without a sign a
-  // rank counts as lost. Throws Error where ranks cannot reach each other.
+  // rank counts as lost. Throws the same ConfigError on every rank where they cannot reach each
+  // other.
   Membership(Collectives& world, double silence_s);
   ~Membership();
   Membership(const Membership&) = delete;

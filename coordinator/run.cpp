@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <utility>
+#include <algorithm>
+#include <iterator>
 
 #include "common/check.hpp"
 #include "common/stopwatch.hpp"
@@ -133,7 +134,10 @@ void run_generations(Run& run, Collectives& group) {
     extras.generation_s = watch.elapsed_s();
     extras.guard_s = guard_s;
     extras.ranks = group.size();
-    extras.regrouping = std::exchange(run.regrouping, std::nullopt);
+    // A generation that is done once more tells of its losses once more.
+    std::ranges::copy_if(
+        run.regroupings, std::back_inserter(extras.regroupings),
+        [&](const Regrouping& each) { return each.generation == plan.generation; });
     extras.alpha = alpha_at(config, plan.generation);
     has_record = true;
     stopping |= record.stop_requested;

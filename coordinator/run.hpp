@@ -24,11 +24,11 @@ struct Run {
   std::unique_ptr<Task> task;
   uint64_t first_generation = 0;  // completed when this process began
   RunPosition position;
-  std::optional<RunFolder> folder;       // rank 0
-  std::optional<RunLog> log;             // rank 0
-  std::optional<Storage> storage;        // rank 0
-  std::optional<Guards> guards;          // with survive
-  std::optional<Regrouping> regrouping;  // rank 0: since the last record
+  std::optional<RunFolder> folder;      // rank 0
+  std::optional<RunLog> log;            // rank 0
+  std::optional<Storage> storage;       // rank 0
+  std::optional<Guards> guards;         // with survive
+  std::vector<Regrouping> regroupings;  // all so far, on every rank: any may come to lead
 };
 
 // Rank 0: opens what it keeps of a run that stands at its position.

@@ -21,6 +21,7 @@
 
 #include "common/check.hpp"
 #include "common/checkpoint.hpp"
+#include "common/checkpoint_folder.hpp"
 #include "common/collectives.hpp"
 #include "coordinator/snapshots.hpp"
 

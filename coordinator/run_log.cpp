@@ -39,9 +39,12 @@ void show(const std::string& text) {
 }  // namespace
 
 uint64_t recorded_generations(const std::filesystem::path& run, uint64_t generations) {
-  std::ifstream in(run / "metrics.jsonl");
+  constexpr std::streamoff kTailBytes = 64 << 10;  // of a file that may be long; a line is far less
+  std::ifstream in(run / "metrics.jsonl", std::ios::binary | std::ios::ate);
+  const std::streamoff size = in ? static_cast<std::streamoff>(in.tellg()) : 0;
+  in.seekg(std::max<std::streamoff>(0, size - kTailBytes));
   uint64_t last = 0;
-  for (std::string line; std::getline(in, line);) {
+  for (std::string line; std::getline(in, line) && !in.eof();) {
     const auto record = nlohmann::json::parse(line, nullptr, false);
     if (!record.is_object()) continue;
     const auto generation = record.find("generation");
@@ -173,9 +176,15 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
     json["validation_integer_bits_per_byte"] = extras.validation->integer_bits_per_byte;
     json["validation_s"] = extras.validation->seconds;
   }
-  if (extras.regrouping) {
-    json["regroup_s"] = extras.regrouping->seconds;
-    json["lost"] = extras.regrouping->lost;
+  if (!extras.regroupings.empty()) {
+    double seconds = 0;
+    std::vector<std::string> lost;
+    for (const Regrouping& each : extras.regroupings) {
+      seconds += each.seconds;
+      lost.insert(lost.end(), each.lost.begin(), each.lost.end());
+    }
+    json["regroup_s"] = seconds;
+    json["lost"] = lost;
   }
   metrics_->append(json.dump());
   recorded_ = generation;

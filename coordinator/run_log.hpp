@@ -30,7 +30,8 @@ Validation validation_of(const StreamScores& scores, uint64_t generation, double
 
 // The ranks that are left after a loss have come together again.
 struct Regrouping {
-  double seconds = 0;  // from the loss being noticed on rank 0 until the run could go on
+  uint64_t generation = 0;  // after which they went on; its successor's record tells of the loss
+  double seconds = 0;       // from the loss being noticed until the run could go on
   std::vector<std::string> lost;
 };
 
@@ -38,9 +39,9 @@ struct GenerationExtras {
   double generation_s = 0;
   double alpha = 0;
   int ranks = 1;
-  double guard_s = 0;  // keeping the guard (survive); part of generation_s
-  std::optional<Regrouping> regrouping;
-  double checkpoint_s = 0;  // how long a checkpoint held up the run; 0: none was begun
+  double guard_s = 0;                   // keeping the guard (survive); part of generation_s
+  std::vector<Regrouping> regroupings;  // that led to this generation
+  double checkpoint_s = 0;              // how long a checkpoint held up the run; 0: none was begun
   std::optional<SnapshotOutcome> written;  // a checkpoint that has come to the disk since the last
   std::optional<Validation> validation;
 };
@@ -82,7 +83,8 @@ class RunLog {
   std::optional<Validation> validation_;
 };
 
-// How many of the first `generations` generations the metrics.jsonl of a run folder holds.
+// By its last whole line: how many of the first `generations` generations the metrics.jsonl of a
+// run folder holds.
 uint64_t recorded_generations(const std::filesystem::path& run, uint64_t generations);
 
 // Whether a person watches: standard output is a terminal. Open MPI gives its ranks

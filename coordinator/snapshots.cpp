@@ -161,13 +161,22 @@ std::string without_path(const Error& error, const std::filesystem::path& path) 
   return what.starts_with(prefix) ? what.substr(prefix.size()) : what;
 }
 
+CheckpointReader open_newest_checkpoint(const std::filesystem::path& folder) {
+  return newest_checkpoint(folder, [](const std::filesystem::path&, const std::string& why) {
+    fmt::print(stderr, "eggroll: passing over {}\n", why);
+  });
+}
+
+void begin_with(Collectives& group, Task& task, UpdateRule update, std::vector<int8_t> parameters) {
+  group.broadcast(bytes_of(parameters));
+  task.backend().write_parameters(parameters);
+  task.backend().write_accumulators(
+      std::vector<int32_t>(update == UpdateRule::sigma_delta ? parameters.size() : 0));
+}
+
 CheckpointReader open_checkpoint(const std::string& option, const std::filesystem::path& path) {
   try {
-    if (std::filesystem::is_directory(path))
-      return CheckpointReader(
-          newest_checkpoint(path, [](const std::filesystem::path&, const std::string& why) {
-            fmt::print(stderr, "eggroll: passing over {}\n", why);
-          }));
+    if (std::filesystem::is_directory(path)) return open_newest_checkpoint(path);
     CheckpointReader reader(path);
     reader.verify();
     if (reader.header().config.empty())

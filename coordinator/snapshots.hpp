@@ -10,6 +10,7 @@
 
 #include "common/check.hpp"
 #include "common/checkpoint.hpp"
+#include "common/checkpoint_folder.hpp"
 #include "common/collectives.hpp"
 #include "common/config.hpp"
 #include "coordinator/snapshot_writer.hpp"
@@ -43,6 +44,13 @@ std::vector<int8_t> start_parameters(const RunConfig& config);
 
 // What an error says, without the path that it may begin with.
 std::string without_path(const Error& error, const std::filesystem::path& path);
+
+// The newest checkpoint of a folder that is intact; says on stderr which it passed over. Throws
+// Error where there is none.
+CheckpointReader open_newest_checkpoint(const std::filesystem::path& folder);
+
+// Collective. Rank 0's parameters to all, and nothing gathered yet: the start of a run.
+void begin_with(Collectives& group, Task& task, UpdateRule update, std::vector<int8_t> parameters);
 
 // The checkpoint of a file, or the newest complete one of a folder (says on stderr which it passed
 // over); verified. Throws

@@ -3,28 +3,24 @@
 // (--auto-resume).
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
+#include <filesystem>
 #include <sstream>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "common/check.hpp"
-#include "common/checkpoint.hpp"
 #include "common/config.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/command_line.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/job_process.hpp"
-#include "coordinator/run_log.hpp"
-#include "coordinator/train.hpp"
+#include "coordinator/job_watch.hpp"
 
 namespace eggroll {
 namespace {
@@ -32,7 +28,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace po = boost::program_options;
 
-constexpr double kGrace_s = 10;     // for a job whose run has ended to end too
 constexpr double kProbeFor_s = 10;  // for a host to answer
 constexpr int kLoop = 2;            // deaths in a row without a generation between them
 
@@ -53,16 +48,6 @@ struct Assignment {
 void say(const std::string& line) {
   fmt::print("supervise: {}\n", line);
   std::fflush(stdout);
-}
-
-volatile std::sig_atomic_t stop_requests = 0;      // INT, TERM, HUP
-volatile std::sig_atomic_t passed_on[2] = {0, 0};  // USR1, USR2
-
-void take_signals() {
-  const auto on_stop = [](int) { stop_requests = stop_requests + 1; };
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) std::signal(number, on_stop);
-  std::signal(SIGUSR1, [](int) { passed_on[0] = 1; });
-  std::signal(SIGUSR2, [](int) { passed_on[1] = 1; });
 }
 
 // ---- the command line
@@ -151,30 +136,6 @@ Assignment parse(std::vector<std::string> own, const std::vector<std::string>& c
   return job;
 }
 
-// ---- what a run leaves to be seen
-
-struct Footprint {
-  std::string status;  // the text of status.json
-  int64_t metrics_bytes = 0;
-  std::string newest_checkpoint;
-  bool operator==(const Footprint&) const = default;
-};
-
-Footprint footprint_of(const RunConfig& run) {
-  Footprint seen;
-  std::ifstream file(fs::path(run.run) / "status.json");
-  seen.status.assign(std::istreambuf_iterator<char>(file), {});
-  struct stat metrics {};
-  if (stat((fs::path(run.run) / "metrics.jsonl").c_str(), &metrics) == 0)
-    seen.metrics_bytes = metrics.st_size;
-  try {
-    const auto checkpoints = list_checkpoints(run.run);
-    if (!checkpoints.empty()) seen.newest_checkpoint = checkpoints.front().string();
-  } catch (const Error&) {  // a folder that cannot be listed just now shows nothing
-  }
-  return seen;
-}
-
 // ---- starts
 
 std::string replaced(std::string text, std::string_view place, const std::string& value) {
@@ -227,138 +188,6 @@ std::vector<std::string> command_of_start(const Assignment& job) {
   return command;
 }
 
-struct Ending {
-  std::optional<int> result;  // the run has ended, with this exit code
-  std::string death;          // else: why the job is gone
-  bool made_generations = false;
-};
-
-// One start of the job, to its end. to_next: seconds from the last death to the first generation.
-class Start {
- public:
-  Start(const Assignment& job, const Stopwatch* since_death, std::vector<double>& to_next)
-      : job_(job), since_death_(since_death), to_next_(to_next) {}
-
-  Ending watch() {
-    before_ = seen_ = footprint_of(job_.run);
-    resumes_after_ = generation_in(before_.newest_checkpoint);
-    std::map<std::string, std::string> environment;
-    if (job_.run.survive)
-      environment = {{"OMPI_MCA_orte_enable_recovery", "1"},
-                     {"OMPI_MCA_orte_abort_on_non_zero_status", "0"}};
-    JobProcess process(command_of_start(job_), environment);
-    std::optional<std::string> hang;
-    for (std::optional<int> code; !(code = process.exit_code());) {
-      pass_on_signals(process);
-      look();
-      if (has_ended_state() && since_step_.elapsed_s() > kGrace_s) break;
-      const double patience = std::max(job_.hang_after_s, 10 * longest_step_s_);
-      if (!has_ended_state() && since_step_.elapsed_s() > patience) {
-        hang = fmt::format("hung: nothing has come from it for {:.0f} s", patience);
-        break;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    const std::optional<int> code = process.exit_code();
-    look();
-    // Ranks that are ended here may still stop in good order, which is not the end of the run.
-    const Ending end = ending(code, hang);
-    process.end();
-    look();
-    return has_state("finished") ? Ending{0, "", made_generations_} : end;
-  }
-
- private:
-  void pass_on_signals(const JobProcess& process) {
-    if (passed_on[0]) process.signal(SIGUSR1);
-    passed_on[0] = 0;
-    if (passed_on[1]) {
-      passed_on[1] = 0;
-      process.signal(SIGUSR2);
-      is_asked_to_stop_ = true;
-    }
-    if (stop_requests == heard_) return;
-    heard_ = stop_requests;
-    // mpirun gives its ranks no time after SIGTERM, but passes SIGUSR2 on, which asks for a
-    // checkpoint and a stop.
-    if (!is_asked_to_stop_) {
-      say("the run is asked to write a checkpoint and stop; once more ends it at once");
-      process.signal(SIGUSR2);
-      is_asked_to_stop_ = true;
-    } else {
-      process.signal(SIGTERM);
-    }
-  }
-
-  void look() {
-    const Footprint now = footprint_of(job_.run);
-    if (now == seen_) return;
-    const bool has_begun = now.status != before_.status;
-    if (has_begun && now.metrics_bytes > seen_.metrics_bytes)
-      longest_step_s_ = std::max(longest_step_s_, since_step_.elapsed_s());
-    if (has_begun && !made_generations_ && now.metrics_bytes > seen_.metrics_bytes &&
-        recorded_generations(job_.run.run, UINT64_MAX) > resumes_after_) {
-      made_generations_ = true;
-      if (since_death_) to_next_.push_back(since_death_->elapsed_s());
-    }
-    seen_ = now;
-    since_step_ = Stopwatch();
-  }
-
-  nlohmann::json status() const {
-    if (seen_.status == before_.status) return {};
-    return nlohmann::json::parse(seen_.status, nullptr, false);
-  }
-  bool has_state(const char* state) const {
-    const nlohmann::json now = status();
-    return now.is_object() && now.value("state", "") == state;
-  }
-  bool has_ended_state() const {
-    return has_state("finished") || has_state("stopped") || has_state("failed");
-  }
-
-  Ending ending(std::optional<int> code, const std::optional<std::string>& hang) const {
-    Ending end;
-    end.made_generations = made_generations_;
-    const nlohmann::json now = status();
-    const std::string state = now.is_object() ? now.value("state", "") : "";
-    if (state == "finished") {
-      end.result = 0;
-    } else if ((state == "stopped" && !hang) || is_asked_to_stop_) {
-      end.result = kStoppedBeforeEnd;
-    } else if (code == 2 || (state == "failed" && now.value("exit_code", 1) == 2)) {
-      end.result = 2;
-    } else if (code == 0 && state.empty() && !job_.run.survive) {
-      end.result = 0;  // --dry-run, --help
-    } else if (state == "failed") {
-      end.death = now.value("message", "it failed");
-    } else {
-      end.death = hang ? *hang
-                  : code && *code > 128
-                      ? fmt::format("ended by signal {} (exit code {})", *code - 128, *code)
-                      : fmt::format("exit code {}", code.value_or(-1));
-    }
-    return end;
-  }
-
-  static uint64_t generation_in(const std::string& path) {
-    const std::string name = fs::path(path).stem().string();
-    const size_t digits = name.find_first_of("0123456789");
-    return digits == std::string::npos ? 0 : std::strtoull(name.c_str() + digits, nullptr, 10);
-  }
-
-  const Assignment& job_;
-  const Stopwatch* since_death_;
-  std::vector<double>& to_next_;
-  Footprint before_, seen_;
-  uint64_t resumes_after_ = 0;
-  Stopwatch since_step_;
-  double longest_step_s_ = 0;
-  bool made_generations_ = false;
-  bool is_asked_to_stop_ = false;
-  int heard_ = 0;
-};
-
 int finish(int code, uint64_t restarts, std::vector<double> to_next) {
   std::ranges::sort(to_next);
   if (restarts > 0)
@@ -391,17 +220,19 @@ int supervise_command(const std::vector<std::string>& arguments) {
   }
 
   adopt_orphans();
-  take_signals();
+  take_requests();
   std::vector<double> to_next;
-  std::optional<Stopwatch> since_death;
+  std::optional<JobEnd::Clock::time_point> death;
   int deaths_in_a_row = 0;
   for (uint64_t restarts = 0;; ++restarts) {
-    const Ending end = Start(job, since_death ? &*since_death : nullptr, to_next).watch();
-    if (end.result) return finish(*end.result, restarts, std::move(to_next));
-    since_death.emplace();
-    deaths_in_a_row = end.made_generations ? 1 : deaths_in_a_row + 1;
+    const JobEnd end = run_job(command_of_start(job), job.run, job.hang_after_s);
+    if (death && end.first_generation)
+      to_next.push_back(std::chrono::duration<double>(*end.first_generation - *death).count());
+    if (end.exit_code) return finish(*end.exit_code, restarts, std::move(to_next));
+    death = end.noticed;
+    deaths_in_a_row = end.first_generation ? 1 : deaths_in_a_row + 1;
     say(fmt::format("the job is gone: {}", end.death));
-    if (deaths_in_a_row >= kLoop && !end.made_generations) {
+    if (deaths_in_a_row >= kLoop && !end.first_generation) {
       say(fmt::format("{} deaths in a row without one generation between them; not started again",
                       deaths_in_a_row));
       return finish(1, restarts, std::move(to_next));

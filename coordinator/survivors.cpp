@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/check.hpp"
+#include "common/checkpoint_folder.hpp"
 #include "common/stopwatch.hpp"
 
 namespace eggroll {
@@ -57,18 +58,6 @@ std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
-// The beginning of a run that has no checkpoint yet; the carried states are zero already.
-RunPosition start_anew(Run& run, Collectives& group) {
-  Backend& backend = run.task->backend();
-  std::vector<int8_t> parameters(backend.layout().size());
-  if (group.rank() == 0) parameters = start_parameters(run.config);
-  group.broadcast(bytes_of(parameters));
-  backend.write_parameters(parameters);
-  if (run.config.update == UpdateRule::sigma_delta)
-    backend.write_accumulators(std::vector<int32_t>(parameters.size()));
-  return {};
-}
-
 // Puts the newest guard that all hold, or else the newest checkpoint, or else the beginning, into
 // every rank's task.
 RunPosition go_back(Run& run, Collectives& group, const std::vector<Words>& all) {
@@ -85,23 +74,26 @@ RunPosition go_back(Run& run, Collectives& group, const std::vector<Words>& all)
     const bool is_in_folder = !list_checkpoints(run.config.run).empty();
     has_checkpoint = is_in_folder || !run.config.resume.empty();
     if (is_in_folder)
-      reader.emplace(newest_checkpoint(run.config.run,
-                                       [](const std::filesystem::path&, const std::string& why) {
-                                         fmt::print(stderr, "eggroll: passing over {}\n", why);
-                                       }));
+      reader.emplace(open_newest_checkpoint(run.config.run));
     else if (has_checkpoint)
       reader.emplace(open_checkpoint("resume", run.config.resume));
   }
   group.broadcast(bytes_of(has_checkpoint));
   if (has_checkpoint)
     return load_snapshot(reader ? &*reader : nullptr, run.config, group, *run.task);
-  return start_anew(run, group);
+  // The beginning of a run that has no checkpoint yet; the carried states are zero already.
+  std::vector<int8_t> start(run.task->backend().layout().size());
+  if (group.rank() == 0) start = start_parameters(run.config);
+  begin_with(group, *run.task, run.config.update, std::move(start));
+  return {};
 }
 
 // The survivors stand where the run goes on; rank 0, which may be another one now, keeps the log.
-void regroup(Run& run, Collectives& group, const View& view, const std::vector<Words>& all,
-             const Stopwatch& since) {
+void regroup(Run& run, Collectives& group, const std::vector<std::string>& lost,
+             const std::vector<Words>& all, const Stopwatch& since) {
   run.position = go_back(run, group, all);
+  run.regroupings.push_back(
+      {.generation = run.position.generation, .seconds = since.elapsed_s(), .lost = lost});
   if (group.rank() != 0) return;
   if (run.log) {
     run.log->go_back_to(run.position.generation);
@@ -109,10 +101,9 @@ void regroup(Run& run, Collectives& group, const View& view, const std::vector<W
     run.folder.emplace(run.config, /*replaces_lost=*/true);
     begin_records(run);
   }
-  run.regrouping = {.seconds = since.elapsed_s(), .lost = view.lost};
-  run.log->say(fmt::format("{}; {} rank{} on after generation {} ({:.2f} s)", joined(view.lost),
+  run.log->say(fmt::format("{}; {} rank{} on after generation {} ({:.2f} s)", joined(lost),
                            group.size(), group.size() == 1 ? " goes" : "s go",
-                           run.position.generation, run.regrouping->seconds));
+                           run.position.generation, run.regroupings.back().seconds));
 }
 
 }  // namespace
@@ -139,7 +130,8 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
                                const std::function<void(Collectives&)>& prepare) {
   const int me = session.world_rank();
   bool is_prepared = false;
-  std::vector<Words> all;  // since the group was broken
+  std::vector<Words> all;         // since the group was broken
+  std::vector<std::string> lost;  // since the ranks last came together
   Stopwatch since_broken;
   for (;;) {
     Words mine;
@@ -150,7 +142,8 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
         run.guards.emplace();
         is_prepared = true;
       } else {
-        regroup(run, *group, membership.view(), all, since_broken);
+        regroup(run, *group, lost, all, since_broken);
+        lost.clear();
       }
       run_generations(run, *group);
       mine.outcome = Outcome::finished;
@@ -172,6 +165,7 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
                            ? membership.agree_at_end(bytes_of_words(mine))
                            : membership.agree(bytes_of_words(mine));
     all = words_of(view);
+    lost.insert(lost.end(), view.lost.begin(), view.lost.end());
     const bool leads = view.ranks.front() == me;
     const auto end_with = [&](int code, const std::string& message) {
       if (leads) {
@@ -186,8 +180,7 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
     if (std::ranges::all_of(all, [](const Words& w) { return w.outcome == Outcome::finished; }))
       return {leads, 0};
     if (!std::ranges::all_of(all, &Words::is_prepared))
-      return end_with(1,
-                      fmt::format("{}; the run had not begun, start it again", joined(view.lost)));
+      return end_with(1, fmt::format("{}; the run had not begun, start it again", joined(lost)));
   }
 }
 

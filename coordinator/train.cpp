@@ -157,8 +157,7 @@ void prepare(Run& run, Collectives& group) {
   agree(group,
         {{"data", run.task->data_digest()}, {"layout", layout_text(run.task->backend().layout())}});
   if (config.resume.empty()) {
-    group.broadcast(bytes_of(start));
-    run.task->backend().write_parameters(start);
+    begin_with(group, *run.task, config.update, std::move(start));
   } else {
     run.position =
         load_snapshot(run.resumed_from ? &*run.resumed_from : nullptr, config, group, *run.task);
@@ -189,9 +188,9 @@ void prepare(Run& run, Collectives& group) {
   install_stop_handlers();
 }
 
-// Rank 0: the last lines. What the run has failed in, if in anything.
-std::string conclude(Run& run) {
-  std::string failure = run.storage->failure(run.position.generation);
+// Rank 0: the last lines. `failure`: the storage's verdict; what the run has failed in, if in
+// anything, comes back.
+std::string conclude(Run& run, std::string failure) {
   const std::string unwritten =
       run.log->end(summary_of(run, run.position.generation - run.first_generation));
   if (failure.empty()) failure = unwritten;
@@ -232,7 +231,7 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
     const SurvivedRun survived = run_with_survivors(
         run, session, membership, [&run](Collectives& group) { prepare(run, group); });
     if (survived.exit_code != 0) return survived.exit_code;
-    if (survived.leads && !conclude(run).empty()) return 1;
+    if (survived.leads && !conclude(run, "").empty()) return 1;
   } else {
     prepare(run, world);
     try {
@@ -241,7 +240,8 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
       if (run.folder) run.folder->say(RunState::failed, 1, run.position.generation, e.what());
       throw;
     }
-    const std::string failure = run.log ? conclude(run) : "";
+    const std::string failure =
+        run.log ? conclude(run, run.storage->failure(run.position.generation)) : "";
     if (first_failure(world, failure, failure.empty() ? 0 : 1)) return 1;
   }
   return run.position.generation == config.generations ? 0 : kStoppedBeforeEnd;

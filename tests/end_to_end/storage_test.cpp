@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "common/checkpoint.hpp"
+#include "common/checkpoint_folder.hpp"
 #include "tests/support/eggroll_program.hpp"
 
 namespace eggroll::test {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/checkpoint_folder.hpp"
 #include "tests/support/sample_checkpoint.hpp"
 #include "tests/support/scratch_folder.hpp"
 
@@ -271,9 +272,11 @@ TEST(Checkpoint, TheNewestThatVerifiesIsTakenAndDamagedOnesAreNamed) {
   std::vector<std::pair<fs::path, std::string>> passed_over;
   const auto newest = [&] {
     passed_over.clear();
-    return newest_checkpoint(folder.path(), [&](const fs::path& path, const std::string& why) {
-      passed_over.emplace_back(path, why);
-    });
+    return newest_checkpoint(folder.path(),
+                             [&](const fs::path& path, const std::string& why) {
+                               passed_over.emplace_back(path, why);
+                             })
+        .path();
   };
   EXPECT_EQ(refusal(newest), folder.path().string() + ": holds no checkpoint");
 

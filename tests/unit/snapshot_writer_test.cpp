@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "common/checkpoint_folder.hpp"
 #include "tests/support/sample_checkpoint.hpp"
 #include "tests/support/scratch_folder.hpp"
 

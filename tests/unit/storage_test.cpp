@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/checkpoint_folder.hpp"
 #include "tests/support/sample_checkpoint.hpp"
 #include "tests/support/scratch_folder.hpp"
 

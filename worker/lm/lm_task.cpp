@@ -23,6 +23,7 @@ BackendSettings backend_settings(const RunConfig& config, int threads) {
 LmTask::LmTask(const RunConfig& config, int threads)
     : config_(config),
       corpus_(config.data, config.held_out),
+      data_digest_(fmt::format("{:016x}", corpus_.digest())),
       slice_bytes_(corpus_.train().size() / config.sequences()) {
   if (slice_bytes_ < config.tokens_per_update)
     throw ConfigError(
@@ -37,8 +38,6 @@ LmTask::LmTask(const RunConfig& config, int threads)
       std::min(config.validate_streams, corpus_.held_out().size() / kShortestStream);
   backend_ = make_backend(config.device, backend_settings(config, threads));
 }
-
-std::string LmTask::data_digest() const { return fmt::format("{:016x}", corpus_.digest()); }
 
 void LmTask::evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
                       const std::function<bool()>& give_up) {

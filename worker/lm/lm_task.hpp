@@ -14,7 +14,7 @@ class LmTask final : public Task {
   LmTask(const RunConfig& config, int threads);
 
   Backend& backend() override { return *backend_; }
-  std::string data_digest() const override;
+  std::string data_digest() const override { return data_digest_; }
   void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
                 const std::function<bool()>& give_up) override;
   uint64_t advance(uint64_t data_position) const override;
@@ -24,6 +24,7 @@ class LmTask final : public Task {
  private:
   RunConfig config_;
   Corpus corpus_;
+  std::string data_digest_;      // made once: the text may be long, and every checkpoint has it
   uint64_t slice_bytes_;         // of the training text, each sequence's own
   uint64_t validation_streams_;  // fewer than asked for when little text is held out
   std::unique_ptr<Backend> backend_;
