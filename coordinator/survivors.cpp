@@ -1,6 +1,7 @@
 #include "coordinator/survivors.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -52,12 +53,6 @@ Words failed(int code, const std::string& message) {
   return words;
 }
 
-std::string joined(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) text += (text.empty() ? "" : "; ") + line;
-  return text;
-}
-
 // Puts the newest guard that all hold, or else the newest checkpoint, or else the beginning, into
 // every rank's task.
 RunPosition go_back(Run& run, Collectives& group, const std::vector<Words>& all) {
@@ -101,7 +96,7 @@ void regroup(Run& run, Collectives& group, const std::vector<std::string>& lost,
     run.folder.emplace(run.config, /*replaces_lost=*/true);
     begin_records(run);
   }
-  run.log->say(fmt::format("{}; {} rank{} on after generation {} ({:.2f} s)", joined(lost),
+  run.log->say(fmt::format("{}; {} rank{} on after generation {} ({:.2f} s)", fmt::join(lost, "; "),
                            group.size(), group.size() == 1 ? " goes" : "s go",
                            run.position.generation, run.regroupings.back().seconds));
 }
@@ -180,7 +175,8 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
     if (std::ranges::all_of(all, [](const Words& w) { return w.outcome == Outcome::finished; }))
       return {leads, 0};
     if (!std::ranges::all_of(all, &Words::is_prepared))
-      return end_with(1, fmt::format("{}; the run had not begun, start it again", joined(lost)));
+      return end_with(
+          1, fmt::format("{}; the run had not begun, start it again", fmt::join(lost, "; ")));
   }
 }
 
