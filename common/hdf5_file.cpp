@@ -2,11 +2,8 @@
 // file should be, so that none of them stands elsewhere.
 #include "common/hdf5_file.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -218,22 +215,12 @@ void File::close() {
 }
 
 void File::abandon() {
+  // Gives back the room that the file has taken, so that the library finds some on a full disk for
+  // the little it still has to write before it lets go.
   std::error_code ignored;
-  std::filesystem::remove(path_, ignored);
-  if (file_.is_valid()) turn_to_memory();
+  std::filesystem::resize_file(path_, 0, ignored);
   file_.reset();
-}
-
-// The library has a little to write before it lets go of a file. Where it cannot, on a disk that is
-// full or gone, it keeps the file open for good, and with it the room that it takes. So its
-// descriptor is made to stand for a piece of memory.
-void File::turn_to_memory() {
-  void* descriptor = nullptr;
-  if (H5Fget_vfd_handle(file_.get(), H5P_DEFAULT, &descriptor) < 0 || descriptor == nullptr) return;
-  const int memory = memfd_create("eggroll-abandoned-checkpoint", MFD_CLOEXEC);
-  if (memory < 0) return;
-  dup3(memory, *static_cast<const int*>(descriptor), O_CLOEXEC);
-  ::close(memory);
+  std::filesystem::remove(path_, ignored);
 }
 
 // Reading.

@@ -101,7 +101,6 @@ class File {
   void measure_pieces(Dataset& dataset, hid_t creation, uint64_t bytes) const;
   [[noreturn]] void fail_in_library(const std::string& doing) const;
   void check(bool worked, const char* doing) const;
-  void turn_to_memory();
 
   std::filesystem::path path_;
   Handle file_;

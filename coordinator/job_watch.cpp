@@ -18,7 +18,7 @@
 #include "common/checkpoint_folder.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/job_process.hpp"
-#include "coordinator/run_log.hpp"
+#include "coordinator/metrics_file.hpp"
 #include "coordinator/train.hpp"
 
 namespace eggroll {

@@ -16,6 +16,17 @@
 namespace eggroll {
 namespace {
 
+constexpr std::streamoff kTailBytes = 64 << 10;  // a record is far shorter
+
+// Of a record; nothing where the line is none.
+std::optional<uint64_t> generation_in(const std::string& line) {
+  const auto record = nlohmann::json::parse(line, nullptr, false);
+  if (!record.is_object()) return std::nullopt;
+  const auto generation = record.find("generation");
+  if (generation == record.end() || !generation->is_number_unsigned()) return std::nullopt;
+  return generation->get<uint64_t>();
+}
+
 // The records of the first `completed` generations, written aside and renamed.
 void keep_records(const std::filesystem::path& path, uint64_t completed) {
   std::error_code error;
@@ -25,12 +36,8 @@ void keep_records(const std::filesystem::path& path, uint64_t completed) {
   const std::filesystem::path aside = path.string() + ".partial";
   std::ofstream out(aside, std::ios::trunc);
   for (std::string line; std::getline(in, line);) {
-    const auto record = nlohmann::json::parse(line, nullptr, false);
-    if (!record.is_object()) continue;
-    const auto generation = record.find("generation");
-    if (generation != record.end() && generation->is_number_unsigned() &&
-        generation->get<uint64_t>() <= completed)
-      out << line << '\n';
+    const auto generation = generation_in(line);
+    if (generation && *generation <= completed) out << line << '\n';
   }
   out.close();
   if (!out) throw Error(fmt::format("{}: cannot write", aside.string()));
@@ -38,6 +45,17 @@ void keep_records(const std::filesystem::path& path, uint64_t completed) {
 }
 
 }  // namespace
+
+uint64_t recorded_generations(const std::filesystem::path& run, uint64_t most) {
+  std::ifstream in(run / "metrics.jsonl", std::ios::binary | std::ios::ate);
+  const std::streamoff size = in ? static_cast<std::streamoff>(in.tellg()) : 0;
+  in.seekg(std::max<std::streamoff>(0, size - kTailBytes));
+  uint64_t last = 0;
+  // A line without its end is being written.
+  for (std::string line; std::getline(in, line) && !in.eof();)
+    last = generation_in(line).value_or(last);
+  return std::min(last, most);
+}
 
 MetricsFile::MetricsFile(const std::filesystem::path& run, uint64_t completed,
                          uint64_t budget_bytes)

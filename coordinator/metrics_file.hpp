@@ -12,6 +12,10 @@
 
 namespace eggroll {
 
+// By its last whole line: how many generations, `most` at most, the metrics.jsonl of a run folder
+// holds. 0 where there is none.
+uint64_t recorded_generations(const std::filesystem::path& run, uint64_t most);
+
 inline constexpr uint64_t kMetricsBudgetBytes = uint64_t{64} << 20;
 
 class MetricsFile {

@@ -38,22 +38,6 @@ void show(const std::string& text) {
 
 }  // namespace
 
-uint64_t recorded_generations(const std::filesystem::path& run, uint64_t generations) {
-  constexpr std::streamoff kTailBytes = 64 << 10;  // of a file that may be long; a line is far less
-  std::ifstream in(run / "metrics.jsonl", std::ios::binary | std::ios::ate);
-  const std::streamoff size = in ? static_cast<std::streamoff>(in.tellg()) : 0;
-  in.seekg(std::max<std::streamoff>(0, size - kTailBytes));
-  uint64_t last = 0;
-  for (std::string line; std::getline(in, line) && !in.eof();) {
-    const auto record = nlohmann::json::parse(line, nullptr, false);
-    if (!record.is_object()) continue;
-    const auto generation = record.find("generation");
-    if (generation != record.end() && generation->is_number_unsigned())
-      last = generation->get<uint64_t>();
-  }
-  return std::min(last, generations);
-}
-
 bool output_is_terminal() {
   if (!isatty(STDOUT_FILENO)) return false;
   if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return true;

@@ -83,10 +83,6 @@ class RunLog {
   std::optional<Validation> validation_;
 };
 
-// By its last whole line: how many of the first `generations` generations the metrics.jsonl of a
-// run folder holds.
-uint64_t recorded_generations(const std::filesystem::path& run, uint64_t generations);
-
 // Whether a person watches: standard output is a terminal. Open MPI gives its ranks
 // pseudo-terminals, so under mpirun its own output counts.
 bool output_is_terminal();

@@ -56,6 +56,16 @@ const std::vector<Case>& cases() {
        ""},
       {"no CUDA here", train + "--device cuda", {"device = cuda", "allowed is cpu"}, ""},
       {"instruction set", base, {"EGGROLL_ISA = sse9", "scalar, avx2"}, "EGGROLL_ISA=sse9"},
+      {"srun that joins no ranks",
+       base,
+       {"srun started 4 processes", "--mpi=pmix"},
+       "SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0"},
+      {"launcher of another MPI",
+       base,
+       {"started 3 processes", "PMI_SIZE", "another MPI"},
+       "PMI_SIZE=3 PMI_RANK=0"},
+      {"silence too short", train + "--silence-limit 1", {"silence-limit = 1", "2 to 3600"}, ""},
+      {"survive in a file", "train --config survive.ini", {"survive (survive.ini line 1)"}, ""},
       {"no data", "train", {"data = ''", "needed"}, ""},
       {"missing data", train + "--data nowhere", {"data = nowhere", "no such file"}, ""},
       {"empty data", train + "--data empty", {"data = empty", "empty"}, ""},
@@ -146,6 +156,7 @@ class Misuse : public testing::Test {
                   "tokens-per-update = 8\ngenerations = 3\n");
     folder->write("typo.ini", "width = 64\npopulaton = 64\n");
     folder->write("twice.ini", "width = 64\nwidth = 256\n");
+    folder->write("survive.ini", "survive = true\n");
     folder->write("section.ini", "[model]\nwidth = 64\n");
     // Far enough that its position lies beyond the slices of a shorter text.
     expect_success(in_folder(eggroll("train --config base.ini --run done")));

@@ -140,5 +140,20 @@ TEST_F(MetricsFileTest, AFolderThatIsNotThereIsAnErrorAtTheStart) {
       (folder_ / "nowhere/metrics.jsonl").string() + ": cannot write: No such file or directory");
 }
 
+TEST_F(MetricsFileTest, TheLastWholeRecordSaysHowFarItIs) {
+  EXPECT_EQ(recorded_generations(folder_.path(), 9000), 0u);
+  std::string text;
+  for (int g = 1; g <= 3000; ++g)
+    text +=
+        "{\"generation\":" + std::to_string(g) + ",\"filling\":\"" + std::string(50, 'x') + "\"}\n";
+  folder_.write("metrics.jsonl", text);
+  EXPECT_EQ(recorded_generations(folder_.path(), 9000), 3000u);
+  EXPECT_EQ(recorded_generations(folder_.path(), 17), 17u);
+  folder_.write("metrics.jsonl", text + "{\"generation\":3001");
+  EXPECT_EQ(recorded_generations(folder_.path(), 9000), 3000u);
+  folder_.write("metrics.jsonl", "{\"generation\":2}\n{\"generation\":\"x\"}\nno record\n");
+  EXPECT_EQ(recorded_generations(folder_.path(), 9000), 2u);
+}
+
 }  // namespace
 }  // namespace eggroll
