@@ -459,7 +459,7 @@ class Membership::Service {
   }
 
   void be_shut_out(const std::string& why) {
-    shut_out_ = fmt::format("rank {} goes no further: {}", me_, why);
+    shut_out_ = "goes no further: " + why;
     is_broken_ = true;
     changed_.notify_all();
   }

@@ -103,7 +103,8 @@ Assignment parse(std::vector<std::string> own, const std::vector<std::string>& c
   if (wants_help) return job;
 
   if (job.hang_after_s < 1)
-    throw ConfigError("supervise: hang-after: allowed are numbers from 1, in seconds");
+    throw ConfigError(fmt::format(
+        "supervise: hang-after = {}: allowed are numbers from 1, in seconds", job.hang_after_s));
   if (command.empty())
     throw ConfigError(
         "supervise: needed is the command of the job, as in eggroll supervise -- "
