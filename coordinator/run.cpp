@@ -120,9 +120,11 @@ void run_generations(Run& run, Collectives& group) {
       extras.checkpoint_s = watch.elapsed_s();
     }
     if (run.log) {
-      extras.written = run.storage->take_written();
       if (extras.validation) run.log->validated(*extras.validation);
-      if (has_record) run.log->generation(done, record, extras);
+      if (has_record) {
+        extras.written = run.storage->take_written();
+        run.log->generation(done, record, extras);
+      }
     }
     if (plan.action == GenerationAction::stop) return;
 

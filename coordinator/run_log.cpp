@@ -150,11 +150,9 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
       {"sums_travel_wide", record.update.sums_travel_wide},
   };
   bytes_sent_before_ = record.bytes_sent;
-  if (extras.written) {
-    json["checkpoint_generation"] = extras.written->generation;
-    json["checkpoint_write_s"] = extras.written->write_s;
-    json["checkpoint_bytes"] = extras.written->bytes;
-  }
+  for (const SnapshotOutcome& each : extras.written)
+    json["checkpoints_written"].push_back(
+        {{"generation", each.generation}, {"write_s", each.write_s}, {"bytes", each.bytes}});
   if (extras.validation) {
     json["validation_bits_per_byte"] = extras.validation->bits_per_byte;
     json["validation_integer_bits_per_byte"] = extras.validation->integer_bits_per_byte;

@@ -39,10 +39,10 @@ struct GenerationExtras {
   double generation_s = 0;
   double alpha = 0;
   int ranks = 1;
-  double guard_s = 0;                   // keeping the guard (survive); part of generation_s
-  std::vector<Regrouping> regroupings;  // that led to this generation
-  double checkpoint_s = 0;              // how long a checkpoint held up the run; 0: none was begun
-  std::optional<SnapshotOutcome> written;  // a checkpoint that has come to the disk since the last
+  double guard_s = 0;                    // keeping the guard (survive); part of generation_s
+  std::vector<Regrouping> regroupings;   // that led to this generation
+  double checkpoint_s = 0;               // how long a checkpoint held up the run; 0: none was begun
+  std::vector<SnapshotOutcome> written;  // checkpoints that have come to the disk since the last
   std::optional<Validation> validation;
 };
 

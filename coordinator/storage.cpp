@@ -42,7 +42,7 @@ void Storage::review_checkpoint(const SnapshotOutcome& outcome) {
   }
   newest_ = checkpoint_path(config_.run, outcome.generation).string();
   newest_generation_ = outcome.generation;
-  written_ = outcome;
+  written_.push_back(outcome);
   if (failed_checkpoints_ > 0)
     complain_(fmt::format("{} is written, after checkpoints had failed {}", newest_,
                           times(failed_checkpoints_)));
@@ -128,9 +128,7 @@ bool Storage::takes_checkpoint(uint64_t completed, CheckpointWish wish) {
   return true;
 }
 
-std::optional<SnapshotOutcome> Storage::take_written() {
-  return std::exchange(written_, std::nullopt);
-}
+std::vector<SnapshotOutcome> Storage::take_written() { return std::exchange(written_, {}); }
 
 void Storage::settle() {
   writer_.wait();

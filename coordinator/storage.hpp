@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/config.hpp"
 #include "common/stopwatch.hpp"
@@ -41,8 +42,8 @@ class Storage {
   // the one before is being written; asked for or the last of the run it is not.
   bool takes_checkpoint(uint64_t completed, CheckpointWish wish);
   SnapshotWriter& writer() { return writer_; }
-  // The newest checkpoint that has come to the disk since the last call.
-  std::optional<SnapshotOutcome> take_written();
+  // The checkpoints that have come to the disk since the last call, oldest first.
+  std::vector<SnapshotOutcome> take_written();
   // Asks for the end of the run: --on-storage-failure stop, or metrics that fill the memory.
   bool must_stop() const { return !reason_to_stop_.empty(); }
   void settle();
@@ -67,7 +68,7 @@ class Storage {
   uint64_t waiting_metrics_ = 0;
   std::string newest_;  // the newest complete checkpoint; empty: none
   std::optional<uint64_t> newest_generation_;
-  std::optional<SnapshotOutcome> written_;
+  std::vector<SnapshotOutcome> written_;
   std::string reason_to_stop_;
   std::string last_checkpoint_error_;
   SnapshotWriter writer_;  // destroyed first

@@ -133,6 +133,18 @@ TEST_F(Resumes, AfterSigusr2ToMpirunByTheCommandThatStartedIt) {
   expect_goes_on_to_the_end(command);
 }
 
+TEST_F(Resumes, AStopBeforeTheFirstGenerationLeavesACheckpointToo) {
+  RunningCommand running(eggroll(train("--auto-resume")));
+  // From its first line on the program knows the signal; then it starts MPI, reads and checks.
+  ASSERT_TRUE(handles(running.pid(), SIGUSR2)) << running.wait(0).output;
+  running.signal(SIGUSR2);
+  const CommandResult result = running.wait(30);
+  EXPECT_EQ(result.exit_code, kStopped) << result.output;
+  ASSERT_EQ(checkpoints().size(), 1u) << result.output;
+  EXPECT_EQ(generation_of_newest(), 0u);
+  expect_goes_on_to_the_end(eggroll(train("--auto-resume")));
+}
+
 TEST_F(Resumes, ACheckpointCanBeAskedForWithoutAStop) {
   RunningCommand running(eggroll(train("--checkpoint-every 0")));
   ASSERT_TRUE(reaches(run(), 100)) << running.wait(0).output;

@@ -99,6 +99,20 @@ pid_t process_of(const fs::path& run, int rank) {
   return -1;
 }
 
+bool handles(pid_t process, int signal) {
+  const std::string mark = "SigCgt:";
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (std::chrono::steady_clock::now() < limit) {
+    const std::string status = read_text("/proc/" + std::to_string(process) + "/status");
+    const size_t at = status.find(mark);
+    if (at != std::string::npos &&
+        (std::stoull(status.substr(at + mark.size()), nullptr, 16) >> (signal - 1) & 1) != 0)
+      return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
 std::vector<std::string> listed(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;

@@ -26,7 +26,7 @@ std::string and_one_rank_of(const std::filesystem::path& program, const std::str
 std::filesystem::path binary();
 
 // Runs it and expects exit code 0; what it printed.
-std::string expect_success(const std::string& command, double timeout_s = 300);
+std::string expect_success(const std::string& command, double timeout_s = 60);
 
 // `eggroll inspect --json` of a checkpoint or run folder.
 nlohmann::json inspect(const std::filesystem::path& path);
@@ -41,6 +41,9 @@ void expect_records(const std::filesystem::path& run, size_t generations);
 bool reaches(const std::filesystem::path& run, size_t generations);
 // The process that is this rank of the run in a folder, 0 without mpirun; -1 where there is none.
 pid_t process_of(const std::filesystem::path& run, int rank);
+
+// Waits until the process has a handler for this signal; false when it has none within ten seconds.
+bool handles(pid_t process, int signal);
 
 // All that is in a folder, sorted, with what is in its folders.
 std::vector<std::string> listed(const std::filesystem::path& folder);

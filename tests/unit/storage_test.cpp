@@ -110,14 +110,16 @@ TEST_F(StorageTest, APeriodicOneIsPutOffWhileTheOneBeforeIsBeingWritten) {
 }
 
 TEST_F(StorageTest, WhatCameToTheDiskIsToldOnce) {
-  EXPECT_FALSE(storage_->take_written().has_value());
+  EXPECT_TRUE(storage_->take_written().empty());
   checkpoint(10);
-  const std::optional<SnapshotOutcome> written = storage_->take_written();
-  ASSERT_TRUE(written.has_value());
-  EXPECT_EQ(written->generation, 10u);
-  EXPECT_EQ(written->bytes, fs::file_size(path(10)));
-  EXPECT_FALSE(storage_->take_written().has_value());
-  EXPECT_EQ(storage_->failure(10), "");
+  checkpoint(20);
+  const std::vector<SnapshotOutcome> written = storage_->take_written();
+  ASSERT_EQ(written.size(), 2u);
+  EXPECT_EQ(written[0].generation, 10u);
+  EXPECT_EQ(written[0].bytes, fs::file_size(path(10)));
+  EXPECT_EQ(written[1].generation, 20u);
+  EXPECT_TRUE(storage_->take_written().empty());
+  EXPECT_EQ(storage_->failure(20), "");
   EXPECT_TRUE(said_.empty());
 }
 
