@@ -51,9 +51,8 @@ uint64_t recorded_generations(const std::filesystem::path& run, uint64_t most) {
   const std::streamoff size = in ? static_cast<std::streamoff>(in.tellg()) : 0;
   in.seekg(std::max<std::streamoff>(0, size - kTailBytes));
   uint64_t last = 0;
-  // A line without its end is being written.
-  for (std::string line; std::getline(in, line) && !in.eof();)
-    last = generation_in(line).value_or(last);
+  // A line without its end, which is being written, is no record.
+  for (std::string line; std::getline(in, line);) last = generation_in(line).value_or(last);
   return std::min(last, most);
 }
 

@@ -94,12 +94,17 @@ TEST_F(Supervises, ASignalStopsTheRunWithACheckpoint) {
 }
 
 TEST_F(Supervises, AJobThatDiesWithoutAGenerationIsNotStartedForEver) {
-  const std::filesystem::path program = folder_.write("dies", "#!/bin/sh\nkill -9 $$\n");
+  // And leaves a child behind, in a session of its own.
+  const std::string child = (folder_ / "child").string();
+  std::filesystem::create_symlink("/bin/sleep", child);
+  const std::filesystem::path program =
+      folder_.write("dies", "#!/bin/sh\nsetsid " + child + " 300 &\nsleep 0.2\nkill -9 $$\n");
   std::filesystem::permissions(program, std::filesystem::perms::owner_all);
   const CommandResult result = run_command(supervised("", program.string() + " " + train()), 60);
   EXPECT_EQ(result.exit_code, 1) << result.output;
   EXPECT_EQ(count(result.output, "supervise: 2 deaths in a row without one generation"), 1u)
       << result.output;
+  EXPECT_NE(run_command("pgrep -f " + quoted("^" + child)).exit_code, 0) << "a child is left";
 }
 
 TEST_F(Supervises, RestartsAreCounted) {
