@@ -25,7 +25,8 @@ struct Words {
   Outcome outcome = Outcome::broken;
   int32_t exit_code = 0;
   bool is_prepared = false;
-  uint64_t recorded = 0;  // generations in metrics.jsonl, as this rank sees it
+  bool keeps_records = false;  // the log, the checkpoints, the last word
+  uint64_t recorded = 0;       // generations in metrics.jsonl, as this rank sees it
   std::array<HeldGuard, 2> guards;
   std::array<char, 1000> message{};
 };
@@ -142,6 +143,7 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
       }
       run_generations(run, *group);
       mine.outcome = Outcome::finished;
+      since_broken = Stopwatch();
       const std::string failure = run.storage ? run.storage->failure(run.position.generation) : "";
       if (!failure.empty()) mine = failed(1, failure);
     } catch (const GroupBroken&) {
@@ -152,6 +154,7 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
       mine = failed(1, fmt::format("rank {} on host {}: {}", me, host_name(), e.what()));
     }
     mine.is_prepared = is_prepared;
+    mine.keeps_records = run.log.has_value();
     if (run.guards) mine.guards = run.guards->held();
     mine.recorded = run.log ? run.log->recorded()
                             : recorded_generations(run.config.run, run.config.generations);
@@ -172,7 +175,10 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
     };
     const auto failure = std::ranges::find(all, Outcome::failed, &Words::outcome);
     if (failure != all.end()) return end_with(failure->exit_code, failure->message.data());
-    if (std::ranges::all_of(all, [](const Words& w) { return w.outcome == Outcome::finished; }))
+    // Where the rank that kept the records is lost at the very end, nobody knows what it has
+    // written: the last generation is done again, by a group whose rank 0 keeps them.
+    if (all.front().keeps_records &&
+        std::ranges::all_of(all, [](const Words& w) { return w.outcome == Outcome::finished; }))
       return {leads, 0};
     if (!std::ranges::all_of(all, &Words::is_prepared))
       return end_with(

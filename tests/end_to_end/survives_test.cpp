@@ -104,6 +104,21 @@ TEST_F(Survives, TheLossOfAWorkerAndThenOfRank0) {
     EXPECT_EQ(record.contains("regroup_s"), record.contains("lost"));
 }
 
+// Whatever rank 0 had still to write or to say when it was lost, the others do.
+TEST_F(Survives, TheLossOfRank0AtTheVeryEnd) {
+  for (int attempt = 0; attempt < 6; ++attempt) {
+    std::filesystem::remove_all(run());
+    RunningCommand running(job());
+    ASSERT_TRUE(reaches(run(), kGenerations / 2)) << running.wait(0).output;
+    const pid_t rank0 = process_of(run(), 0);
+    while (metrics_of(run()).size() < kGenerations) usleep(200);
+    usleep(1000 * attempt);
+    kill(rank0, SIGKILL);
+    expect_came_to_its_end(running);
+    EXPECT_TRUE(std::filesystem::exists(run() / "summary"));
+  }
+}
+
 // The states of a rank's pairs are on that rank and its neighbour. Where both are lost at once, the
 // newest checkpoint has them.
 TEST_F(Survives, TheLossOfTwoNeighboursAtOnceByTheNewestCheckpoint) {
