@@ -8,13 +8,16 @@
 // then stand here.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <ranges>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "common/check.hpp"
 
@@ -23,11 +26,22 @@ namespace eggroll {
 class Membership;
 struct Communicator;
 
+inline constexpr size_t kLetterBytes = 1 << 20;
+
 // Thrown by the calls of a group whose ranks are no longer all there, where there is a way to go on
 // without them (Membership).
 class GroupBroken : public Error {
  public:
   using Error::Error;
+};
+
+// For a loop that waits: yields at first, then sleeps longer and longer.
+void pause_after(std::chrono::steady_clock::duration waited);
+
+// From one rank to another, beside the collectives.
+struct Letter {
+  int from = 0;
+  std::vector<std::byte> bytes;
 };
 
 class Collectives {
@@ -67,6 +81,12 @@ class Collectives {
   virtual void shift(std::span<const std::byte> mine, int distance,
                      std::span<std::byte> arrived) = 0;
   virtual void barrier() = 0;
+
+  // Letters are not collective: any rank posts them to any other, and they need not be awaited.
+  // Those of two ranks arrive in order. At most kLetterBytes each.
+  virtual void post(int to, std::span<const std::byte> letter) = 0;
+  // The next one that has arrived here; nothing where none has.
+  virtual std::optional<Letter> collect() = 0;
 
   // In-place element-wise sums over ranks. That they fit is for the caller to know. Any number may
   // be pending, and they may be completed in any order.

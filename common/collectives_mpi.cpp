@@ -8,6 +8,7 @@
 
 #include "common/check.hpp"
 #include "common/collectives.hpp"
+#include "common/letters.hpp"
 #include "common/mpi_calls.hpp"
 
 namespace eggroll {
@@ -15,6 +16,8 @@ namespace eggroll {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+enum : int { kShiftTag, kLetterTag };
 
 class MpiPending final : public Collectives::Pending {
  public:
@@ -87,7 +90,9 @@ class MpiCollectives final : public Collectives {
   // Owns the communicator from here on. Whatever made it is no concern of this class: a duplicate
   // of the world, or later one over the ranks that are left.
   MpiCollectives(MPI_Comm communicator, size_t max_message)
-      : communicator_(std::make_shared<Communicator>(communicator)), max_message_(max_message) {
+      : communicator_(std::make_shared<Communicator>(communicator)),
+        max_message_(max_message),
+        letters_(communicator_, kLetterTag) {
     check_mpi(MPI_Comm_set_errhandler(communicator, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     check_mpi(MPI_Comm_rank(communicator, &rank_), "MPI_Comm_rank");
     check_mpi(MPI_Comm_size(communicator, &size_), "MPI_Comm_size");
@@ -167,14 +172,14 @@ class MpiCollectives final : public Collectives {
     for (size_t first = 0; first < arrived.size(); first += max_message_) {
       const int count = static_cast<int>(std::min(max_message_, arrived.size() - first));
       MPI_Request request = MPI_REQUEST_NULL;
-      const int code = MPI_Irecv(arrived.data() + first, count, MPI_BYTE, from, /*tag=*/0,
+      const int code = MPI_Irecv(arrived.data() + first, count, MPI_BYTE, from, kShiftTag,
                                  communicator_->handle, &request);
       pending.add(code, request, "MPI_Irecv");
     }
     for (size_t first = 0; first < mine.size(); first += max_message_) {
       const int count = static_cast<int>(std::min(max_message_, mine.size() - first));
       MPI_Request request = MPI_REQUEST_NULL;
-      const int code = MPI_Isend(mine.data() + first, count, MPI_BYTE, to, /*tag=*/0,
+      const int code = MPI_Isend(mine.data() + first, count, MPI_BYTE, to, kShiftTag,
                                  communicator_->handle, &request);
       pending.add(code, request, "MPI_Isend");
     }
@@ -188,6 +193,12 @@ class MpiCollectives final : public Collectives {
     const int code = MPI_Ibarrier(communicator_->handle, &request);
     finish(code, request, "MPI_Ibarrier");
   }
+
+  void post(int to, std::span<const std::byte> letter) override {
+    letters_.post(to, letter);
+    bytes_sent_ += letter.size();
+  }
+  std::optional<Letter> collect() override { return letters_.collect(); }
 
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t> data) override {
     return start_sum(data, MPI_INT32_T);
@@ -256,6 +267,7 @@ class MpiCollectives final : public Collectives {
 
   std::shared_ptr<Communicator> communicator_;
   size_t max_message_;
+  Letters letters_;
   int rank_ = 0;
   int size_ = 1;
   int ranks_on_this_node_ = 1;

@@ -10,7 +10,9 @@
 
 #include "common/check.hpp"
 #include "common/collectives.hpp"
+#include "common/letters.hpp"
 #include "common/membership.hpp"
+#include "common/message.hpp"
 #include "common/mpi_calls.hpp"
 
 namespace eggroll {
@@ -18,74 +20,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kOperationBits = 22;  // of a tag; above them the number of the view
-constexpr std::chrono::milliseconds kCancelFor{20};
-
-// One message, sent or awaited, in pieces that MPI can count.
-class Message {
- public:
-  Message(size_t size, size_t max_piece)
-      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size)),
-        size_(size),
-        max_piece_(max_piece) {}
-  ~Message() {
-    if (requests_.empty()) return;
-    const Clock::time_point limit = Clock::now() + (is_sent_ ? Clock::duration() : kCancelFor);
-    if (!is_sent_)
-      for (MPI_Request& request : requests_) MPI_Cancel(&request);
-    while (!has_moved_on() && Clock::now() < limit) pause_after(Clock::duration());
-    // The other side may be gone in the middle of it, and then it is never complete.
-    if (!requests_.empty()) static_cast<void>(bytes_.release());
-  }
-  Message(const Message&) = delete;
-  Message& operator=(const Message&) = delete;
-
-  void send(std::span<const std::byte> bytes, int to, int tag, MPI_Comm communicator) {
-    is_sent_ = true;
-    std::ranges::copy(bytes, bytes_.get());
-    start([&](std::byte* piece, int count, MPI_Request* request) {
-      check_mpi(MPI_Isend(piece, count, MPI_BYTE, to, tag, communicator, request), "MPI_Isend");
-    });
-  }
-  void receive(int from, int tag, MPI_Comm communicator) {
-    start([&](std::byte* piece, int count, MPI_Request* request) {
-      check_mpi(MPI_Irecv(piece, count, MPI_BYTE, from, tag, communicator, request), "MPI_Irecv");
-    });
-  }
-  bool is_complete() {
-    check_mpi(test(), "MPI_Test");
-    return requests_.empty();
-  }
-  std::span<const std::byte> bytes() const { return {bytes_.get(), size_}; }
-
- private:
-  bool has_moved_on() { return test() != MPI_SUCCESS || requests_.empty(); }
-  // Drops the requests that are complete.
-  int test() {
-    while (!requests_.empty()) {
-      int is_complete = 0;
-      const int code = MPI_Test(&requests_.back(), &is_complete, MPI_STATUS_IGNORE);
-      if (code != MPI_SUCCESS || !is_complete) return code;
-      requests_.pop_back();
-    }
-    return MPI_SUCCESS;
-  }
-
-  template <typename Start>
-  void start(Start&& start_piece) {
-    for (size_t first = 0; first == 0 || first < size_; first += max_piece_) {
-      requests_.push_back(MPI_REQUEST_NULL);
-      start_piece(bytes_.get() + first, static_cast<int>(std::min(max_piece_, size_ - first)),
-                  &requests_.back());
-    }
-  }
-
-  std::unique_ptr<std::byte[]> bytes_;
-  size_t size_;
-  size_t max_piece_;
-  bool is_sent_ = false;
-  std::vector<MPI_Request> requests_;
-};
+// Of a tag: the operation, above it the number of the view; or the view alone, of letters.
+constexpr int kOperationBits = 22;
+constexpr int kLettersBit = 1 << 30;
 
 // An operation of several steps, which any call moves on.
 class Steps {
@@ -238,7 +175,8 @@ class PointToPointCollectives final : public Collectives {
       : owner_(std::make_shared<Ranks>(
             Ranks{std::move(communicator), membership, membership.view().ranks, 0, max_piece, {}})),
         ranks_(*owner_),
-        view_tag_(static_cast<int>(membership.view().number % 256) << kOperationBits) {
+        view_tag_(static_cast<int>(membership.view().number % 256) << kOperationBits),
+        letters_(ranks_.communicator, kLettersBit | view_tag_) {
     int me = 0;
     check_mpi(MPI_Comm_rank(ranks_.communicator->handle, &me), "MPI_Comm_rank");
     const auto found = std::ranges::find(ranks_.world, me);
@@ -331,6 +269,20 @@ class PointToPointCollectives final : public Collectives {
     all_gather(std::vector<std::byte>(1), all);
   }
 
+  void post(int to, std::span<const std::byte> letter) override {
+    ranks_.check();
+    letters_.post(ranks_.world[static_cast<size_t>(to)], letter);
+    bytes_sent_ += letter.size();
+  }
+  std::optional<Letter> collect() override {
+    ranks_.check();
+    std::optional<Letter> letter = letters_.collect();
+    if (letter)
+      letter->from =
+          static_cast<int>(std::ranges::find(ranks_.world, letter->from) - ranks_.world.begin());
+    return letter;
+  }
+
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t> data) override {
     return start_sum(data);
   }
@@ -364,6 +316,7 @@ class PointToPointCollectives final : public Collectives {
   const std::shared_ptr<Ranks> owner_;
   Ranks& ranks_;
   const int view_tag_;
+  Letters letters_;
   uint32_t operations_ = 0;
 };
 

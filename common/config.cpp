@@ -347,6 +347,10 @@ void validate_config(const RunConfig& config, const OptionSources& sources) {
                                             config.population));
   if (config.fitness_encoding == FitnessEncoding::ternary && config.fitness != FitnessRule::sign)
     refuse_option("fitness-encoding", "ternary is allowed with fitness = sign only");
+  if (config.schedule == TileSchedule::dynamic && config.carry != Carry::reset)
+    refuse_option("schedule",
+                  "dynamic is allowed with carry = reset only: states that members carry stay with "
+                  "the rank that holds them");
   // What a weight has gathered below its threshold rests in an int32, with room to add to it.
   if (config.update == UpdateRule::sigma_delta && last_threshold(config) > kLargestThreshold)
     refuse_option("threshold-factor",

@@ -66,7 +66,9 @@ struct RunConfig {
 
   std::string device = "cpu";
   bool survive = false;
-  double silence_limit = 10;      // seconds
+  double silence_limit = 10;  // seconds
+  TileSchedule schedule = TileSchedule::automatic;
+  double straggler_limit = 2;     // times the usual time of a tile
   int threads = 0;                // 0: the usable cores of the node, shared among its ranks
   uint64_t validate_every = 100;  // 0: only at the end; so too for checkpoints and digests
   uint64_t validate_streams = 64;

@@ -48,6 +48,8 @@ constexpr std::array<std::string_view, 2> kNames<FitnessEncoding> = {"int32", "t
 template <>
 constexpr std::array<std::string_view, 2> kNames<UpdateRule> = {"threshold", "sigma-delta"};
 template <>
+constexpr std::array<std::string_view, 3> kNames<TileSchedule> = {"auto", "static", "dynamic"};
+template <>
 constexpr std::array<std::string_view, 2> kNames<OnStorageFailure> = {"continue", "stop"};
 
 template <typename Number>
@@ -134,6 +136,9 @@ struct ThresholdFactorRange {
 };
 struct SilenceRange {
   static constexpr double low = 2, high = 3600;
+};
+struct StragglerRange {
+  static constexpr double low = 1.1, high = 1000;
 };
 struct AlphaRange {
   static constexpr double low = 1e-6, high = 16;
@@ -241,6 +246,13 @@ std::vector<RunOption> make_table() {
                   [](const C& c) { return c.device == "cpu"; }}),
       changeable(number<&C::threads, 0, 1024>(
           "threads", machine, "threads of a rank; 0: its share of the machine's cores")),
+      changeable(choice("schedule", machine, &C::schedule,
+                        "who evaluates what: each rank a slice of its own (static), or tiles taken "
+                        "one by one (dynamic, with carry = reset); auto: dynamic where it can be")),
+      changeable(fraction<&C::straggler_limit, StragglerRange>(
+          "straggler-limit", machine,
+          "times the usual time of a tile after which a rank counts as slow: it is reported, and "
+          "with dynamic tiles others do its work as well")),
       of_invocation({"survive", machine, &C::survive, "",
                      "go on inside the job when a rank is lost, on the ranks that are left",
                      "allowed are true, false", always}),

@@ -24,7 +24,7 @@ using OptionField =
                  double RunConfig::*, std::string RunConfig::*, Schedule RunConfig::*,
                  Rounding RunConfig::*, Carry RunConfig::*, FitnessRule RunConfig::*,
                  FitnessEncoding RunConfig::*, UpdateRule RunConfig::*,
-                 OnStorageFailure RunConfig::*>;
+                 OnStorageFailure RunConfig::*, TileSchedule RunConfig::*>;
 
 struct RunOption {
   std::string name;

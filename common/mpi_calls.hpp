@@ -18,9 +18,6 @@ namespace eggroll {
 // Throws Error with the call, the library's text, rank and host unless `code` is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
 
-// For a loop that waits: yields at first, then sleeps longer and longer.
-void pause_after(std::chrono::steady_clock::duration waited);
-
 // How long an exception may be held up by operations that the other ranks might never join.
 inline constexpr std::chrono::seconds kUnwindFor{2};
 

@@ -1,6 +1,6 @@
 // Who evaluates what. A tile is a fixed number of consecutive pairs, a constant of the run and not
 // of the ranks: the unit of evaluation and of scheduling. Ranks own contiguous slices of whole
-// tiles, computed here and never sent.
+// tiles, computed here and never sent; where members carry no state they may evaluate any tile.
 #pragma once
 
 #include <algorithm>
@@ -18,9 +18,16 @@ struct PairRange {
   bool operator==(const PairRange&) const = default;
 };
 
+inline uint64_t tiles_of(uint64_t pairs) { return (pairs + kTilePairs - 1) / kTilePairs; }
+
+inline PairRange pairs_of_tile(uint64_t pairs, uint64_t tile) {
+  const uint64_t first = tile * kTilePairs;
+  return {first, std::min(kTilePairs, pairs - first)};
+}
+
 // The pairs of one rank. Slices differ by at most one tile and cover 0 ... pairs - 1 in rank order.
 inline PairRange pairs_of_rank(uint64_t pairs, int rank, int ranks) {
-  const uint64_t tiles = (pairs + kTilePairs - 1) / kTilePairs;
+  const uint64_t tiles = tiles_of(pairs);
   const auto edge = [&](int r) {
     return std::min(pairs,
                     tiles * static_cast<uint64_t>(r) / static_cast<uint64_t>(ranks) * kTilePairs);

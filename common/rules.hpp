@@ -13,7 +13,8 @@ enum class FitnessEncoding {
   int32,
   ternary
 };  // how fitness travels: 4 bytes a member, or 5 pairs a byte
-enum class UpdateRule { threshold, sigma_delta };  // how summed evidence moves a weight
+enum class TileSchedule { automatic, fixed, dynamic };  // who evaluates which tile
+enum class UpdateRule { threshold, sigma_delta };       // how summed evidence moves a weight
 
 // Hidden states that a pair keeps from generation to generation.
 constexpr uint64_t state_slots_per_pair(Carry carry) {

@@ -2,9 +2,11 @@
 //
 //   rank 0                         every rank                                  what travels
 //   plan ------------------------> GenerationPlan                              broadcast, 32 bytes
-//                                  evaluate the members of my pairs            nothing
-//   fitness of all  <------------- fitness of my members                       gather, 4 P bytes
-//   (ternary: P / 10), 32 a rank shape -> d, thresholds ------> ShapedSummary broadcast, 32 bytes
+//                                  evaluate the members of my pairs, or of     nothing / letters
+//                                  tiles that I take one by one
+//   fitness of all  <------------- fitness of these members                    gather, 4 P bytes
+//   (ternary: P / 10), 48 a rank
+//   shape -> d, thresholds ------> ShapedSummary                               broadcast, 32 bytes
 //   d of all  -------------------> d of my pairs                               scatter, P / 2 bytes
 //                                  Z of my pairs, integer                      nothing
 //                                  all-reduce of Z, bucket by bucket           4 bytes a parameter
@@ -23,6 +25,12 @@
 
 namespace eggroll {
 
+// A rank that took more than straggler_limit times as long for a tile as the median rank.
+struct SlowRank {
+  int rank = 0;
+  double times = 0;  // the median
+};
+
 // What a generation did; population figures are known to rank 0 only.
 struct GenerationRecord {
   int64_t score_sum = 0;  // 1/16 bit, over all members and tokens
@@ -31,7 +39,10 @@ struct GenerationRecord {
   ShapedSummary shaped;
   UpdateReport update;
   double evaluate_s = 0, slowest_evaluate_s = 0;
+  double usual_tile_s = 0, slowest_tile_s = 0;  // of the median rank and of the slowest
   int slowest_rank = 0;
+  std::vector<SlowRank> slow_ranks;
+  uint64_t tiles_given_again = 0;  // to another rank, as theirs was slow
   double gather_s = 0, shape_s = 0, scatter_s = 0;
   uint64_t bytes_sent = 0;      // by all ranks since the start, up to this generation's gather
   bool stop_requested = false;  // by a signal on any rank

@@ -104,6 +104,7 @@ void run_generations(Run& run, Collectives& group) {
   GenerationRecord record;
   GenerationExtras extras;
   bool has_record = false;
+  run.stragglers.know_ranks(gather_names(group, run.name));
   for (;;) {
     const GenerationPlan done = plan;
     if (group.rank() == 0) plan = make_plan(run, stopping || stop_requested());
@@ -136,6 +137,10 @@ void run_generations(Run& run, Collectives& group) {
     extras.generation_s = watch.elapsed_s();
     extras.guard_s = guard_s;
     extras.ranks = group.size();
+    if (run.log) {
+      extras.slow_ranks = run.stragglers.names_of(record.slow_ranks);
+      for (const std::string& line : run.stragglers.add(record.slow_ranks)) run.log->say(line);
+    }
     // A generation that is done once more tells of its losses once more.
     std::ranges::copy_if(
         run.regroupings, std::back_inserter(extras.regroupings),

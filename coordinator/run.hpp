@@ -14,6 +14,7 @@
 #include "coordinator/run_log.hpp"
 #include "coordinator/snapshots.hpp"
 #include "coordinator/storage.hpp"
+#include "coordinator/stragglers.hpp"
 #include "worker/task.hpp"
 
 namespace eggroll {
@@ -22,11 +23,13 @@ struct Run {
   RunConfig config;
   std::optional<CheckpointReader> resumed_from;  // rank 0 of a resumed run, until it is loaded
   std::unique_ptr<Task> task;
+  std::string name;               // of this rank, whatever becomes of the group: "rank 2 on n7"
   uint64_t first_generation = 0;  // completed when this process began
   RunPosition position;
   std::optional<RunFolder> folder;      // rank 0
   std::optional<RunLog> log;            // rank 0
   std::optional<Storage> storage;       // rank 0
+  Stragglers stragglers;                // rank 0
   std::optional<Guards> guards;         // with survive
   std::vector<Regrouping> regroupings;  // all so far, on every rank: any may come to lead
 };

@@ -134,7 +134,10 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
       {"matrix_threshold", record.shaped.matrix_threshold},
       {"evaluate_s", record.evaluate_s},
       {"slowest_evaluate_s", record.slowest_evaluate_s},
+      {"usual_tile_s", record.usual_tile_s},
+      {"slowest_tile_s", record.slowest_tile_s},
       {"slowest_rank", record.slowest_rank},
+      {"tiles_given_again", record.tiles_given_again},
       {"gather_s", record.gather_s},
       {"shape_s", record.shape_s},
       {"scatter_s", record.scatter_s},
@@ -158,6 +161,7 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
     json["validation_integer_bits_per_byte"] = extras.validation->integer_bits_per_byte;
     json["validation_s"] = extras.validation->seconds;
   }
+  if (!extras.slow_ranks.empty()) json["slow_ranks"] = extras.slow_ranks;
   if (!extras.regroupings.empty()) {
     double seconds = 0;
     std::vector<std::string> lost;

@@ -39,6 +39,7 @@ struct GenerationExtras {
   double generation_s = 0;
   double alpha = 0;
   int ranks = 1;
+  std::vector<std::string> slow_ranks;   // by name
   double guard_s = 0;                    // keeping the guard (survive); part of generation_s
   std::vector<Regrouping> regroupings;   // that led to this generation
   double checkpoint_s = 0;               // how long a checkpoint held up the run; 0: none was begun

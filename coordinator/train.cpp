@@ -11,6 +11,7 @@
 #include "common/noise.hpp"
 #include "coordinator/build_id.hpp"
 #include "coordinator/dry_run.hpp"
+#include "coordinator/evaluation.hpp"
 #include "coordinator/launcher.hpp"
 #include "coordinator/run.hpp"
 #include "coordinator/stop_signal.hpp"
@@ -124,6 +125,7 @@ std::vector<std::string> summary_of(Run& run, uint64_t generations_run) {
         validation->integer_bits_per_byte));
     for (std::string& line : run.task->reference_lines()) lines.push_back(std::move(line));
   }
+  for (std::string& line : run.stragglers.summary()) lines.push_back(std::move(line));
   lines.push_back(fmt::format("parameters digest        {}",
                               current_digest(run.task->backend(), config.update)));
   return lines;
@@ -143,6 +145,7 @@ std::string layout_text(const ParameterLayout& layout) {
 void prepare(Run& run, Collectives& group) {
   const RunConfig& config = run.config;
   const int threads = config.threads != 0 ? config.threads : usable_threads(group);
+  run.name = fmt::format("rank {} on {}", group.rank(), host_name());
   std::vector<int8_t> start(int_rnn_layout(config.shape()).size());
   together(group, [&] {
     if (group.rank() == 0) check_run_folder(config);
@@ -172,9 +175,10 @@ void prepare(Run& run, Collectives& group) {
   });
   if (run.log)
     run.log->say(
-        fmt::format("{}: {} parameters, population {}, {} rank{}, {}; run folder {}{}", config.task,
-                    run.task->backend().layout().size(), config.population, group.size(),
-                    group.size() == 1 ? "" : "s", run.task->backend().description(), config.run,
+        fmt::format("{}: {} parameters, population {}, {} rank{}, {}{}; run folder {}{}",
+                    config.task, run.task->backend().layout().size(), config.population,
+                    group.size(), group.size() == 1 ? "" : "s", run.task->backend().description(),
+                    takes_tiles(config, group.size()) ? ", tiles dynamic" : "", config.run,
                     run.first_generation == 0
                         ? ""
                         : fmt::format(", resumed after generation {}", run.first_generation)));

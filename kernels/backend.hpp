@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,9 +48,22 @@ struct Evaluation {
       0;  // its parity says which member of a pair hands on its state (Carry::pair)
   uint32_t noise_epoch = 0;
   Segments segments;
-  // Asked between tiles, on any thread; once it says yes the rest is left out, and neither scores
+  // Asked now and then, on any thread; once it says yes the rest is left out, and neither scores
   // nor carried states are of use. May be empty.
   std::function<bool()> give_up = {};
+};
+
+// Tiles that come one by one, from wherever they are handed out. Called on any thread.
+class TileSource {
+ public:
+  virtual ~TileSource() = default;
+  // The next pairs to run, those of one tile; waits for them. Nothing: there are no more.
+  virtual std::optional<PairRange> take() = 0;
+  // What the members of a tile that was taken scored, two a pair. A tile is not finished when
+  // give_up said yes.
+  virtual void finish(PairRange pairs, std::span<const int32_t> score) = 0;
+  // From now on there are no more.
+  virtual void close() = 0;
 };
 
 // A contiguous part of the parameter arena that travels in one all-reduce.
@@ -104,6 +118,9 @@ class Backend {
   // Runs every assigned member over its segment: score[2 j + k] is the sum of the scores of member
   // k of the j-th assigned pair, in 1/16 bit. Carried states move on.
   virtual void evaluate(const Evaluation& evaluation, std::span<int32_t> score) = 0;
+  // Runs the members of any tiles of the population, assigned or not, until there are no more; for
+  // members that carry no state (Carry::reset).
+  virtual void evaluate_tiles(const Evaluation& evaluation, TileSource& tiles) = 0;
 
   // Z = sum over the assigned pairs of d_j A_j B_j^T (vectors: d_j z_j), exact, with the noise made
   // again; d in -2..2. Only pairs with d != 0 cost anything. With `wide` the sums are kept in 64

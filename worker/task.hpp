@@ -1,5 +1,6 @@
 // Task: turns a member's number into a fitness. Higher is better. A task owns its data and the
-// Backend that computes on it; it sees the pairs of its own rank only and sends no messages.
+// Backend that computes on it; it sees the pairs of its own rank, or tiles that are handed to it,
+// and sends no messages.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,9 @@ class Task {
   // thread: once it says yes, the fitness is not needed any more.
   virtual void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
                         const std::function<bool()>& give_up) = 0;
+  // The same for tiles that come one by one, in whatever thread this is called.
+  virtual void evaluate_tiles(const GenerationPlan& plan, TileSource& tiles,
+                              const std::function<bool()>& give_up) = 0;
   // Where in its data every member stands after this generation, from where it stood before.
   virtual uint64_t advance(uint64_t data_position) const = 0;
 

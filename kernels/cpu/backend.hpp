@@ -69,6 +69,7 @@ class CpuBackend final : public Backend {
   void read_states(uint64_t first_slot, std::span<int8_t> values) override;
 
   void evaluate(const Evaluation& evaluation, std::span<int32_t> score) override;
+  void evaluate_tiles(const Evaluation& evaluation, TileSource& tiles) override;
 
   const std::vector<UpdateBucket>& buckets() const override { return buckets_; }
   void reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, bool wide,
@@ -91,7 +92,7 @@ class CpuBackend final : public Backend {
   void linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip,
               bool perturbed) const;
   const int8_t* vector_row(const TileWorkspace& w, size_t tensor, int row, bool perturbed) const;
-  void evaluate_tile(TileWorkspace& w, const Evaluation& evaluation, PairRange pairs,
+  bool evaluate_tile(TileWorkspace& w, const Evaluation& evaluation, PairRange pairs,
                      int32_t* score);
   void load_states(TileWorkspace& w, PairRange pairs) const;
   void save_states(const TileWorkspace& w, PairRange pairs, uint64_t generation);

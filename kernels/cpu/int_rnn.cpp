@@ -25,6 +25,12 @@ enum : size_t { kBf, kBh, kLn1, kLn2 };
 
 int log2_of(uint32_t power_of_two) { return 31 - __builtin_clz(power_of_two); }
 
+constexpr const char* kReadsText = "every member's slice lies in the text";
+bool reads_text(const Segments& s, PairRange pairs) {
+  return s.position < s.slice_bytes &&
+         (2 * pairs.end() + s.group_size - 1) / s.group_size * s.slice_bytes <= s.text.size();
+}
+
 // Exact loss of one byte under the distribution of the integer logits, in 2^-24 bit.
 int64_t loss_2e24(const int8_t* logits, uint8_t target) {
   static const auto kExp2 = [] {
@@ -228,7 +234,8 @@ void CpuBackend::save_states(const TileWorkspace& w, PairRange pairs, uint64_t g
   }
 }
 
-void CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange pairs,
+// False where it was given up on the way.
+bool CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange pairs,
                                int32_t* score) {
   const int rows = static_cast<int>(2 * pairs.count);
   make_tile_noise(w, e.noise_epoch, pairs);
@@ -243,6 +250,7 @@ void CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange 
   uint8_t tokens[kTileRows];
   for (uint32_t k = 0; k < s.tokens; ++k) {
     const uint64_t next = position + 1 == s.slice_bytes ? 0 : position + 1;
+    if (e.give_up && e.give_up()) return false;
     for (int row = 0; row < rows; ++row) tokens[row] = slice[row][position];
     forward(w, rows, tokens, true);
     for (int row = 0; row < rows; ++row) {
@@ -252,14 +260,12 @@ void CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange 
     position = next;
   }
   save_states(w, pairs, e.generation);
+  return true;
 }
 
 void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score) {
   require(score.size() == 2 * pairs_.count, "one score for each assigned member");
-  const Segments& s = evaluation.segments;
-  require(s.position < s.slice_bytes &&
-              (2 * pairs_.end() + s.group_size - 1) / s.group_size * s.slice_bytes <= s.text.size(),
-          "every member's slice lies in the text");
+  require(reads_text(evaluation.segments, pairs_), kReadsText);
   pack_weights();
   const uint64_t tiles = (pairs_.count + kTilePairs - 1) / kTilePairs;
   team_.for_each(tiles, [&](int thread, uint64_t tile) {
@@ -267,6 +273,25 @@ void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score
     const uint64_t first = tile * kTilePairs;
     const PairRange pairs{pairs_.first + first, std::min(kTilePairs, pairs_.count - first)};
     evaluate_tile(tile_workspaces_[thread], evaluation, pairs, score.data() + 2 * first);
+  });
+}
+
+void CpuBackend::evaluate_tiles(const Evaluation& evaluation, TileSource& tiles) {
+  require(settings_.carry == Carry::reset, "members that carry no state");
+  pack_weights();
+  team_.run([&](int thread) {
+    try {
+      std::array<int32_t, kTileRows> score;
+      while (const std::optional<PairRange> pairs = tiles.take()) {
+        require(pairs->count <= kTilePairs, "the pairs of one tile");
+        require(reads_text(evaluation.segments, *pairs), kReadsText);
+        if (evaluate_tile(tile_workspaces_[thread], evaluation, *pairs, score.data()))
+          tiles.finish(*pairs, std::span(score).first(2 * pairs->count));
+      }
+    } catch (...) {
+      tiles.close();  // the others would wait for what this thread does no more
+      throw;
+    }
   });
 }
 

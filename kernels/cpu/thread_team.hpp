@@ -1,5 +1,5 @@
 // ThreadTeam: a fixed number of threads that run one function together, again and again. The caller
-// is thread 0, so only it ever talks to MPI. Waiting threads sleep.
+// is thread 0. Waiting threads sleep.
 #pragma once
 
 #include <atomic>

@@ -93,6 +93,7 @@ class GivenSums final : public Backend {
   void write_states(uint64_t, std::span<const int8_t>) override {}
   void read_states(uint64_t, std::span<int8_t>) override {}
   void evaluate(const Evaluation&, std::span<int32_t>) override {}
+  void evaluate_tiles(const Evaluation&, TileSource&) override {}
   StreamScores score_streams(std::span<const uint8_t>, uint64_t, uint64_t, uint64_t) override {
     return {};
   }

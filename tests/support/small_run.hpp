@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "coordinator/generation.hpp"
 #include "coordinator/snapshots.hpp"
@@ -29,7 +30,9 @@ inline RunConfig small_config(const std::string& data) {
 class SmallRun {
  public:
   SmallRun(const RunConfig& config, Collectives& group, int threads = 1)
-      : config_(config), group_(group), task_(make_task(config, threads)) {
+      : SmallRun(config, group, make_task(config, threads)) {}
+  SmallRun(const RunConfig& config, Collectives& group, std::unique_ptr<Task> task)
+      : config_(config), group_(group), task_(std::move(task)) {
     task_->backend().assign_pairs(pairs_of_rank(config.pairs(), group.rank(), group.size()));
     task_->backend().write_parameters(int_rnn_initial_parameters(config.shape(), config.seed));
   }

@@ -58,6 +58,8 @@ RunConfig unusual_config() {
   c.alpha = 0.2;
   c.alpha_decay = {42, true};
   c.threads = 3;
+  c.schedule = TileSchedule::fixed;
+  c.straggler_limit = 1.5;
   c.silence_limit = 2.5;
   c.validate_every = 0;
   c.validate_streams = 7;
@@ -131,6 +133,10 @@ TEST(Config, TheCommandLineSetsEveryOption) {
                                                   "--threads",
                                                   "3",
                                                   "--survive",
+                                                  "--schedule",
+                                                  "static",
+                                                  "--straggler-limit",
+                                                  "1.5",
                                                   "--silence-limit",
                                                   "2.5",
                                                   "--validate-every",
@@ -168,6 +174,10 @@ TEST(Config, ChoicesHaveTheNamesOfTheDocuments) {
   for (const auto& [text, value] :
        {std::pair{"int32", FitnessEncoding::int32}, {"ternary", FitnessEncoding::ternary}})
     EXPECT_EQ(parse_train_config({"--fitness-encoding", text}).config.fitness_encoding, value);
+  for (const auto& [text, value] : {std::pair{"auto", TileSchedule::automatic},
+                                    {"static", TileSchedule::fixed},
+                                    {"dynamic", TileSchedule::dynamic}})
+    EXPECT_EQ(parse_train_config({"--schedule", text}).config.schedule, value);
   for (const auto& [text, value] :
        {std::pair{"nearest", Rounding::nearest}, {"floor", Rounding::floor}})
     EXPECT_EQ(parse_train_config({"--perturbation-rounding", text}).config.perturbation_rounding,
@@ -348,6 +358,8 @@ TEST(Config, AResumedRunRefusesEveryOtherChange) {
                                             "generations",
                                             "threads",
                                             "device",
+                                            "schedule",
+                                            "straggler-limit",
                                             "silence-limit",
                                             "run",
                                             "validate-every",
@@ -379,7 +391,8 @@ TEST(Config, AResumedRunRefusesEveryOtherChange) {
         config_for_resume(RunConfig{}, resume_with({"--seed", "2"}));
       }),
       "seed = 2 (command line): the run to resume has 1; what may change is data, "
-      "generations, fitness-encoding, device, threads, silence-limit, run, validate-every, "
+      "generations, fitness-encoding, device, threads, schedule, straggler-limit, "
+      "silence-limit, run, validate-every, "
       "checkpoint-every, checkpoint-seconds, keep-checkpoints, on-storage-failure, digest-every");
 }
 

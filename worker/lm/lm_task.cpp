@@ -39,17 +39,26 @@ LmTask::LmTask(const RunConfig& config, int threads)
   backend_ = make_backend(config.device, backend_settings(config, threads));
 }
 
+Evaluation LmTask::evaluation(const GenerationPlan& plan,
+                              const std::function<bool()>& give_up) const {
+  return {.generation = plan.generation,
+          .noise_epoch = plan.noise_epoch,
+          .segments = {.text = corpus_.train(),
+                       .slice_bytes = slice_bytes_,
+                       .position = plan.data_position,
+                       .group_size = config_.group_size,
+                       .tokens = config_.tokens_per_update},
+          .give_up = give_up};
+}
+
 void LmTask::evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
                       const std::function<bool()>& give_up) {
-  backend_->evaluate({.generation = plan.generation,
-                      .noise_epoch = plan.noise_epoch,
-                      .segments = {.text = corpus_.train(),
-                                   .slice_bytes = slice_bytes_,
-                                   .position = plan.data_position,
-                                   .group_size = config_.group_size,
-                                   .tokens = config_.tokens_per_update},
-                      .give_up = give_up},
-                     fitness);
+  backend_->evaluate(evaluation(plan, give_up), fitness);
+}
+
+void LmTask::evaluate_tiles(const GenerationPlan& plan, TileSource& tiles,
+                            const std::function<bool()>& give_up) {
+  backend_->evaluate_tiles(evaluation(plan, give_up), tiles);
 }
 
 uint64_t LmTask::advance(uint64_t data_position) const {

@@ -17,11 +17,15 @@ class LmTask final : public Task {
   std::string data_digest() const override { return data_digest_; }
   void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
                 const std::function<bool()>& give_up) override;
+  void evaluate_tiles(const GenerationPlan& plan, TileSource& tiles,
+                      const std::function<bool()>& give_up) override;
   uint64_t advance(uint64_t data_position) const override;
   StreamScores validate(int rank, int ranks) override;
   std::vector<std::string> reference_lines() const override;
 
  private:
+  Evaluation evaluation(const GenerationPlan& plan, const std::function<bool()>& give_up) const;
+
   RunConfig config_;
   Corpus corpus_;
   std::string data_digest_;      // made once: the text may be long, and every checkpoint has it
