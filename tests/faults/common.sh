@@ -74,9 +74,10 @@ print_table() {
 
 # ---- the runs of a fault
 
-begin_run() {  # [FOLDER]
+begin_run() { begin_run_in "$scratch"; }
+begin_run_in() {  # FOLDER
   runs=$((runs + 1))
-  printf -v run '%s/run-%03d' "${1:-$scratch}" "$runs"
+  printf -v run '%s/run-%03d' "$1" "$runs"
   printf -v log '%s/log-%03d' "$scratch" "$runs"
   records=0 last_ranks=0
   : >"$log"
@@ -113,13 +114,14 @@ await() {  # CONDITION...
 
 # Some time in the next generations.
 await_instant() {
-  local -i thousandths=$((RANDOM % 30))
+  local part
+  printf -v part '0.%03d' $((RANDOM % 30))
   look_at_records
-  await has_records $((records + 1 + RANDOM % 20)) && pause "$(printf '0.%03d' "$thousandths")"
+  await has_records $((records + 1 + RANDOM % 20)) && pause "$part"
 }
 
 await_end() {
-  await "${@:-false}" || true
+  await false || true
   wait "$job" || exit_code=$?
 }
 

@@ -25,13 +25,13 @@ kill_job() {
   local victim
   find_ranks
   case $((RANDOM % 3)) in
-    0) victim=$(pgrep -f "^mpirun .*$run") ;;
-    1) victim=${process_of[0]} ;;
-    2) victim=${process_of[RANDOM % ranks]} ;;
+    0) victim=$(pgrep -f "^mpirun .*$run" || true) ;;
+    1) victim=${process_of[0]:-} ;;
+    2) victim=${process_of[RANDOM % ranks]:-} ;;
   esac
-  before=$(processes_of "$run" | grep -vx "$job")
+  before=$(processes_of "$run" | grep -vx "$job" || true)
   mark_start
-  kill -KILL "$victim" 2>/dev/null || return 1
+  [[ -n $victim ]] && kill -KILL "$victim" 2>/dev/null || return 1
   begin_latency
   times=$((times + 1))
 }

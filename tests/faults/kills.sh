@@ -12,7 +12,8 @@ kills() {
     begin_run
     start_surviving
     kill_ranks $((1 + RANDOM % 3))
-    await_end measure_kills
+    await measure_kills || true
+    await_end
     for _ in 1 2; do
       ! grep -q 'parameters digest' "$log" || break
       job_ends=$((job_ends + 1))
@@ -83,5 +84,5 @@ measure_kills() {
     end_latency
     unset "ranks_after[$made]"
   done
-  return 1  # as a condition to wait for it lasts until the job's end
+  return 1  # so that waiting for it lasts until the job's end
 }

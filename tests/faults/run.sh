@@ -17,6 +17,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 names=(kills deaths pauses silences hangs network disks damages)
 usage() { echo "usage: tests/faults/run.sh [QUICK=1] [SEED=N] [ONLY=NAME,...]    NAME: ${names[*]}" >&2; exit 2; }
+# shellcheck disable=SC2034  # QUICK and SEED are used by what is sourced
 QUICK=0 SEED=1 ONLY=$(IFS=,; echo "${names[*]}")
 for word in "$@"; do
   [[ $word =~ ^(QUICK=[01]|SEED=[0-9]{1,9}|ONLY=[a-z]+(,[a-z]+)*)$ ]] || usage

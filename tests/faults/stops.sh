@@ -69,4 +69,5 @@ hangs() {
   done
   supervisor=()
   end_fault
+  note "$fault: the supervisor waits no less than ten times the longest generation, the start of the job counted as one"
 }

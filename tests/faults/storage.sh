@@ -7,7 +7,7 @@ disks() {
   begin_fault "disk full, then room again" "$((QUICK ? 2 : 12))" 400 --population 256 --checkpoint-every 10
   open_disk || { not_run "$fault" "a private mount namespace needs root"; return 0; }
   while is_wanted; do
-    begin_run "$disk"
+    begin_run_in "$disk"
     start_plain
     while is_wanted && await_instant && ((records < generations - 100)) && fill_disk; do :; done
     await_end
