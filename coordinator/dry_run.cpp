@@ -10,8 +10,10 @@
 #include "common/parameters.hpp"
 #include "common/partition.hpp"
 #include "common/ternary.hpp"
+#include "coordinator/evaluation.hpp"
 #include "coordinator/fitness_message.hpp"
 #include "coordinator/snapshot_writer.hpp"
+#include "coordinator/tile_exchange.hpp"
 
 namespace eggroll {
 namespace {
@@ -67,11 +69,15 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads) {
 
   const auto all_pairs = static_cast<double>(config.pairs());
   const double others = ranks - 1;
-  const double fitness_up = (config.fitness_encoding == FitnessEncoding::ternary
-                                 ? static_cast<double>(ternary_bytes(config.pairs()))
-                                 : 8 * all_pairs) *
-                                others / ranks +
-                            others * sizeof(RankReport);
+  const double fitness_up =
+      (config.fitness_encoding == FitnessEncoding::ternary
+           ? static_cast<double>(ternary_bytes(config.pairs()))
+           : 8 * all_pairs) *
+          others / ranks +
+      others * sizeof(RankReport) +
+      (takes_tiles(config, ranks)
+           ? static_cast<double>(tiles_of(config.pairs())) * kLetterBytesOfATile * others / ranks
+           : 0);
   const double plan_down = others * (sizeof(GenerationPlan) + sizeof(ShapedSummary));
   const double differences_down = all_pairs * others / ranks;
   const double all_reduce = 2 * others * 4 * parameters;

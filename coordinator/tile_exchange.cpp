@@ -33,6 +33,7 @@ struct ToldTile {
   double seconds = 0;
   int64_t score_sum = 0;
 };
+static_assert(sizeof(ToldTile) == kLetterBytesOfATile);
 
 int64_t sum_of(const std::vector<int32_t>& fitness) {
   return std::accumulate(fitness.begin(), fitness.end(), int64_t{0});
@@ -143,7 +144,8 @@ class Rank0 final : public Exchange {
       moved = true;
     }
     if (shelf_.is_empty()) asking_.insert(0);
-    std::erase_if(asking_, [&](int rank) { return give(rank); });
+    const double now_s = watch_.elapsed_s();
+    std::erase_if(asking_, [&](int rank) { return give(rank, now_s); });
     if (ledger_.is_complete()) end();
     return moved;
   }
@@ -170,8 +172,8 @@ class Rank0 final : public Exchange {
                    std::span(exchanged_.difference).subspan(pairs.first, pairs.count));
   }
 
-  bool give(int rank) {
-    const TileRange tiles = ledger_.grant(rank, watch_.elapsed_s());
+  bool give(int rank, double now_s) {
+    const TileRange tiles = ledger_.grant(rank, now_s);
     if (tiles.count == 0) return false;
     if (rank == 0)
       shelf_.put(tiles);

@@ -19,6 +19,8 @@
 
 namespace eggroll {
 
+inline constexpr size_t kLetterBytesOfATile = 24;  // beside its fitness
+
 struct ExchangedTiles {
   std::vector<int32_t> difference;  // [pairs], rank 0
   int64_t score_sum = 0;            // of all members, rank 0

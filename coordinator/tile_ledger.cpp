@@ -28,25 +28,35 @@ TileRange TileLedger::grant(int rank, double now_s) {
   return range;
 }
 
+bool TileLedger::is_slow(int rank) const { return std::ranges::binary_search(slow_, rank); }
+
+// Once for all ranks that ask at the same time.
+void TileLedger::look_for_slow_ranks(double now_s) {
+  if (looked_at_s_ == now_s) return;
+  looked_at_s_ = now_s;
+  slow_.clear();
+  const double patience_s = straggler_limit_ * usual_seconds() + kOnTheWay_s;
+  for (size_t r = 0; r < ranks_.size(); ++r)
+    if (!ranks_[r].held.empty() && now_s - ranks_[r].last_sign_s > patience_s)
+      slow_.push_back(static_cast<int>(r));
+}
+
 // Of the tiles that slow ranks alone hold, one with the fewest holders, as far as can be from what
 // its holder is at.
 TileRange TileLedger::grant_again(int rank, double now_s) {
   if (seconds_.empty()) return {};
-  const double patience_s = straggler_limit_ * usual_seconds() + kOnTheWay_s;
-  const auto is_slow = [&](int r) {
-    const Rank& holder = ranks_[static_cast<size_t>(r)];
-    return !holder.held.empty() && now_s - holder.last_sign_s > patience_s;
-  };
+  look_for_slow_ranks(now_s);
   const Tile* best = nullptr;
-  for (size_t r = 0; r < ranks_.size(); ++r) {
-    if (!is_slow(static_cast<int>(r))) continue;
-    for (auto tile = ranks_[r].held.rbegin(); tile != ranks_[r].held.rend(); ++tile) {
+  for (const int slow : slow_) {
+    const std::deque<uint64_t>& held = ranks_[static_cast<size_t>(slow)].held;
+    for (auto tile = held.rbegin(); tile != held.rend(); ++tile) {
       const Tile& candidate = tiles_[*tile];
       if (candidate.is_done ||
           std::ranges::find(candidate.holders, rank) != candidate.holders.end())
         continue;
       if (best && candidate.holders.size() >= best->holders.size()) continue;
-      if (std::ranges::all_of(candidate.holders, is_slow)) best = &candidate;
+      if (std::ranges::all_of(candidate.holders, [&](int r) { return is_slow(r); }))
+        best = &candidate;
     }
   }
   if (!best) return {};

@@ -42,6 +42,8 @@ class TileLedger {
   };
 
   double usual_seconds();
+  bool is_slow(int rank) const;
+  void look_for_slow_ranks(double now_s);
   TileRange grant_again(int rank, double now_s);
 
   const double straggler_limit_;
@@ -53,6 +55,8 @@ class TileLedger {
   std::vector<double> seconds_;  // of the results that count
   size_t results_in_usual_ = 0;
   double usual_ = 0;
+  std::vector<int> slow_;    // ascending
+  double looked_at_s_ = -1;  // for them
 };
 
 }  // namespace eggroll

@@ -6,5 +6,5 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 "$here/build.sh" cpu
 cd "$here/.."
 start=$SECONDS
-ctest --preset cpu "$@"
+ctest --preset cpu --parallel "$(nproc)" "$@"
 echo "tests: $((SECONDS - start)) s"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # deploy/slurm/train.sbatch on a real SLURM of three nodes, which this starts and stops: a run stopped by its time limit goes
-# on with fewer nodes, a run whose node dies goes on with the others, an array trains a seed a task, and wrong variables are
-# refused. Every run has to end with the parameters of one that nothing disturbed.
+# on with fewer nodes; one whose node dies, that of the script too, goes on with the others; a cancelled one goes on when it is
+# submitted again; an array trains a seed a task; srun starts ranks as mpirun does; wrong variables are refused. Every run has
+# to end with the parameters of one that nothing disturbed.
 #   tests/slurm/run.sh PROGRAM      PROGRAM: the eggroll to be tested; exit code 77: no SLURM can be started here
 set -euo pipefail
 [[ $# -eq 1 && -x "$1" ]] || { echo "usage: tests/slurm/run.sh PROGRAM" >&2; exit 2; }
@@ -78,6 +79,7 @@ has_ended() { [[ "$(state_of "$1")" =~ ^(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE
 has_reached() { (($(generation_in "$1") >= $2)); }
 is_queued_again() { is_in_state "$1" PENDING && [[ "$(field_of "$1" Restarts)" -ge 1 ]]; }
 node_is_down() { [[ "$(timeout 10 sinfo -h -n "$1" -o %t)" == down* ]]; }
+node_is_idle() { [[ "$(timeout 10 sinfo -h -n "$1" -o %t)" == idle ]]; }
 submit() { timeout 20 sbatch --parsable --output="$work/log-%j" "$@" "$top/deploy/slurm/train.sbatch"; }
 show() { awk -v work="$work" '{ gsub(work, "."); print "    " $0 }' <<<"$1"; }
 ends_well() {  # JOB SECONDS RUN DIGEST
@@ -123,14 +125,14 @@ stopped_by_its_time_limit() {
   verdict "stopped by its limit, goes on with 2 of 3 nodes" $((SECONDS - begin)) "stopped after generation $stood of $generations"
 }
 
-node_dies() {
-  local begin=$SECONDS run=$work/runs/node job stood
+node_dies() {  # NODE, SHORT WORDS
+  local begin=$SECONDS run=$work/runs/$1 job stood
   job=$(EGGROLL_RUN=$run EGGROLL_MAX_RESTARTS=0 submit --nodes=3 --ntasks-per-node=1 --time=10)
   until_within 60 has_reached "$run" 200 || wrong "no 200 generations within 60 s"
-  "$here/cluster.sh" kill-node "$work/cluster" n3
+  "$here/cluster.sh" kill-node "$work/cluster" "$1"
   stood=$(generation_in "$run")
   ((stood < generations)) || wrong "the run was over before the node died"
-  until_within 120 node_is_down n3 || wrong "SLURM does not see that n3 is gone"
+  until_within 120 node_is_down "$1" || wrong "SLURM does not see that $1 is gone"
   show "$(timeout 10 sinfo -N -o '%N %t %E')"
   until_within 60 is_queued_again "$job" || wrong "not queued again: $(state_of "$job")"
   timeout 10 scontrol update "JobId=$job" NumNodes=2-2 NumTasks=2 StartTime=now || wrong "the job takes no other number of nodes"
@@ -138,8 +140,9 @@ node_dies() {
   [[ "$(field_of "$job" NumNodes)" == 2 ]] || wrong "its second start had $(field_of "$job" NumNodes) nodes"
   show "$(grep 'train.sbatch:' "$work/log-$job")"
   show_log "$job"
-  "$here/cluster.sh" start-node "$work/cluster" n3 || wrong "n3 does not come back"
-  verdict "a node dies, goes on with the other two" $((SECONDS - begin)) "died after generation $stood of $generations"
+  "$here/cluster.sh" start-node "$work/cluster" "$1" || wrong "$1 does not come back"
+  until_within 60 node_is_idle "$1" || wrong "$1 is not idle again"
+  verdict "$2 dies, goes on with the other two" $((SECONDS - begin)) "died after generation $stood of $generations"
 }
 
 array_of_seeds() {
@@ -149,6 +152,34 @@ array_of_seeds() {
   ends_well "${job}_1" 90 "$work/runs/array-seed7" "$seed_7"
   ends_well "${job}_2" 90 "$work/runs/array-seed9" "$seed_9"
   verdict "an array of two seeds" $((SECONDS - begin)) "runs array-seed7 and array-seed9"
+}
+
+# SLURM gives what it cancels five seconds here (KillWait).
+cancelled() {
+  local begin=$SECONDS run=$work/runs/cancelled job stood kept
+  job=$(EGGROLL_RUN=$run submit --nodes=2 --ntasks-per-node=1 --time=10)
+  until_within 60 has_reached "$run" 120 || wrong "no 120 generations within 60 s"
+  timeout 10 scancel "$job"
+  until_within 60 has_ended "$job" || wrong "job $job is $(state_of "$job")"
+  is_in_state "$job" CANCELLED || wrong "job $job ended $(state_of "$job")"
+  stood=$(generation_in "$run")
+  kept=$("$program" inspect --checkpoint "$run" | awk '$1 == "generation" { print $2 }')
+  ((kept >= 100)) || wrong "its newest checkpoint is of generation $kept of $stood"
+  show_log "$job"
+  job=$(EGGROLL_RUN=$run submit --nodes=3 --ntasks-per-node=1 --time=10)
+  ends_well "$job" 120 "$run" "$undisturbed"
+  show_log "$job"
+  verdict "cancelled, submitted again" $((SECONDS - begin)) "cancelled in generation $stood, went on after $kept"
+}
+
+ranks_of_srun() {
+  local begin=$SECONDS job
+  job=$(EGGROLL_RUN=$work/runs/srun EGGROLL_LAUNCHER=srun EGGROLL_OPTIONS="--generations $few --seed 7" \
+    submit --nodes=1 --ntasks-per-node=2 --time=10)
+  ends_well "$job" 90 "$work/runs/srun" "$seed_7"
+  grep -q '2 ranks' "$work/log-$job" || wrong "not one run of two ranks"
+  show_log "$job"
+  verdict "two ranks started by srun" $((SECONDS - begin)) "EGGROLL_LAUNCHER=srun, one node"
 }
 
 srun_without_pmix() {
@@ -184,9 +215,12 @@ wrong_variables() {
 
 wrong_variables
 srun_without_pmix
+ranks_of_srun
 array_of_seeds
+cancelled
 stopped_by_its_time_limit
-node_dies
+node_dies n3 "a node"
+node_dies n1 "the node of the script"
 
 echo
 echo "what SLURM recorded of the jobs that ended:"
