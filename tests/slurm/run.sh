@@ -174,7 +174,7 @@ cancelled() {
 
 ranks_of_srun() {
   local begin=$SECONDS job
-  job=$(EGGROLL_RUN=$work/runs/srun EGGROLL_LAUNCHER=srun EGGROLL_OPTIONS="--generations $few --seed 7" \
+  job=$(EGGROLL_RUN=$work/runs/srun EGGROLL_LAUNCHER=srun EGGROLL_SEEDS=7 EGGROLL_OPTIONS="--generations $few" \
     submit --nodes=1 --ntasks-per-node=2 --time=10)
   ends_well "$job" 90 "$work/runs/srun" "$seed_7"
   grep -q '2 ranks' "$work/log-$job" || wrong "not one run of two ranks"
