@@ -7,6 +7,18 @@ scratch=''
 declare -A digest_after=()  # of undisturbed runs, by their options
 failures=0 rows=() notes=() process_of=() poll_s=0.005 supervisor=()
 
+# Signals end the script in a pause: bash does not outlive a trap that exits out of `read -t`.
+set_traps() {
+  interrupted=''
+  trap leave EXIT
+  trap 'interrupted=130' INT
+  trap 'interrupted=143' TERM
+}
+pause() {  # sleeps without a process
+  read -r -t "$1" -u 9 || true
+  [[ -z $interrupted ]] || exit "$interrupted"
+}
+
 open_scratch() {  # NAME
   scratch=$(mktemp -d "${TMPDIR:-/tmp}/eggroll-$1-XXXXXX")
   export OMPI_MCA_orte_tmpdir_base=$scratch  # a killed mpirun leaves files there
@@ -22,9 +34,8 @@ close_scratch() {
   rm -rf "$scratch"
 }
 
-pause() { read -r -t "$1" -u 9 || true; }  # sleeps without a process
 now_ms() { now=$((${EPOCHREALTIME/./} / 1000)); }
-digest_of() { "$EGGROLL" inspect --checkpoint "$1" 2>/dev/null | awk '$1 == "parameters_digest" { print $2 }'; }
+digest_of() { "$EGGROLL" inspect --checkpoint "$1" 2>/dev/null | awk '$1 == "parameters_digest" { print $2 }' || true; }
 
 # ---- faults
 

@@ -41,6 +41,7 @@ done
 leave() {
   local code=$?
   trap '' INT TERM
+  interrupted=''
   if [[ -n $hosts ]]; then
     kill -TERM "$hosts" 2>/dev/null || true
     wait "$hosts" || true
@@ -50,9 +51,7 @@ leave() {
   exit "$code"
 }
 hosts='' shared_memory=''
-trap leave EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+set_traps
 open_scratch faults
 shared_memory=$(mktemp -d /dev/shm/eggroll-faults-XXXXXX)  # killed ranks leave files there
 export OMPI_MCA_btl_vader_backing_directory=$shared_memory
@@ -63,7 +62,8 @@ network() {
   env -u OMPI_MCA_btl_vader_backing_directory "$here/../hosts/run.sh" "$EGGROLL" >"$output" &
   hosts=$!
   wait "$hosts" || code=$?
-  hosts=
+  pause 0.001  # where a signal ends this
+  hosts=''
   if ((code == 77)); then
     not_run "link of a host cut, slow or lossy" "$(sed -n 's/^SKIP: //p' "$output")"
     return

@@ -16,13 +16,12 @@ export OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=10.77.0.0/24 OMPI
 leave() {
   local code=$?
   trap '' INT TERM
+  interrupted=''
   network down || true
   close_scratch
   exit "$code"
 }
-trap leave EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+set_traps
 open_scratch hosts
 
 network() { "$here/network.sh" "$1" "$EGGROLL_NETWORK" "${@:2}"; }  # VERB ...
