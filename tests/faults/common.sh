@@ -22,7 +22,9 @@ pause() {  # sleeps without a process
 open_scratch() {  # NAME
   scratch=$(mktemp -d "${TMPDIR:-/tmp}/eggroll-$1-XXXXXX")
   export OMPI_MCA_orte_tmpdir_base=$scratch  # a killed mpirun leaves files there
-  for ((line = 0; line < 700; ++line)); do echo "line $line of a text, $((line * 7919 % 32768)) words, $((line % 9))"; done >"$scratch/text"
+  for ((line = 0; line < 700; ++line)); do
+    echo "line $line of a text, $((line * 7919 % 32768)) words, $((line % 9))"
+  done >"$scratch/text"
   mkfifo "$scratch/clock"
   exec 9<>"$scratch/clock"
 }
@@ -41,7 +43,8 @@ digest_of() { "$EGGROLL" inspect --checkpoint "$1" 2>/dev/null | awk '$1 == "par
 
 begin_fault() {  # NAME WANTED GENERATIONS OPTIONS-OF-TRAIN...
   fault=$1 wanted=$2 generations=$3
-  options=(--data "$scratch/text" --layers 1 --width 64 --tokens-per-update 8 --threads 1 --validate-every 0 --generations "${@:3}")
+  options=(--data "$scratch/text" --layers 1 --width 64 --tokens-per-update 8 --threads 1 --validate-every 0
+    --generations "${@:3}")
   runs=0 times=0 differing=0 orphans=0 partials=0 hangs=0 latencies=() fault_begun=$SECONDS expected_ranks=$ranks
   RANDOM=${SEED:-1}
   echo "$fault ..." >&2

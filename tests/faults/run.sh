@@ -2,7 +2,7 @@
 # Does every fault that a run has to outlive, many times, and prints one table. After each the run has to come to the parameters
 # of an undisturbed one, with one record a generation, and to leave no process and no file behind. Exit code 1 where it did not.
 #
-#   tests/faults/run.sh [QUICK=1] [SEED=N] [ONLY=NAME,...]      QUICK: fewer of each, in about three minutes
+#   tests/faults/run.sh [QUICK=1] [SEED=N] [ONLY=NAME,...]      QUICK: fewer of each, in about four minutes
 #   EGGROLL=build/eggroll                                       the program
 #
 #   kills     SIGKILL of one to three ranks of a run with --survive
