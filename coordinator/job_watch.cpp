@@ -117,8 +117,10 @@ class JobWatch {
   void look() {
     const Footprint now = footprint_of(run_);
     if (now == seen_) return;
-    if (now.status != before_.status && now.metrics_bytes > seen_.metrics_bytes) {
-      longest_step_s_ = std::max(longest_step_s_, since_step_.elapsed_s());
+    // Once this start says that it runs, the records that its predecessor had too many are gone.
+    if (now.status != before_.status) {
+      if (now.metrics_bytes > seen_.metrics_bytes)
+        longest_step_s_ = std::max(longest_step_s_, since_step_.elapsed_s());
       if (!first_generation_ &&
           recorded_generations(run_.run, UINT64_MAX) > before_.newest_checkpoint)
         first_generation_ = JobEnd::Clock::now();

@@ -107,6 +107,26 @@ TEST_F(Supervises, AJobThatDiesWithoutAGenerationIsNotStartedForEver) {
   EXPECT_NE(run_command("pgrep -f " + quoted("^" + child)).exit_code, 0) << "a child is left";
 }
 
+// Each start cuts the records back to the checkpoint, adds one, and dies before anybody has looked.
+TEST_F(Supervises, AGenerationInAShortLifeCounts) {
+  const std::filesystem::path program = folder_.write("dies", R"(#!/bin/sh
+mkdir -p "$RUN" && cd "$RUN" && touch checkpoint-000000003.h5
+last=9; [ -e begun ] && last=4; touch begun
+for g in $(seq $last); do echo "{\"generation\":$g}"; done >records
+mv records metrics.jsonl
+echo "{\"state\":\"running\",\"pid\":$$}" >status.json
+kill -9 $$
+)");
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  const CommandResult result =
+      run_command("RUN=" + quoted(run().string()) + " " +
+                      supervised("--max-restarts 4", program.string() + " " + train()),
+                  60);
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_EQ(count(result.output, "supervise: the job is gone"), 5u) << result.output;
+  EXPECT_EQ(count(result.output, "supervise: started again 4 times already"), 1u) << result.output;
+}
+
 TEST_F(Supervises, RestartsAreCounted) {
   RunningCommand job(supervised("--max-restarts 0", ranks(2, train())));
   ASSERT_TRUE(reaches(run(), 50)) << job.wait(0).output;
