@@ -18,7 +18,7 @@
 namespace eggroll {
 namespace {
 
-enum class Outcome : int32_t { finished, broken, failed };
+enum class Outcome : int32_t { finished, broken, failed, concluded_with_failure };
 
 // What a rank says when the work together has ended. Sent as bytes between identical builds.
 struct Words {
@@ -93,6 +93,7 @@ void regroup(Run& run, Collectives& group, const std::vector<std::string>& lost,
   if (group.rank() != 0) return;
   if (run.log) {
     run.log->go_back_to(run.position.generation);
+    run.folder->say(RunState::running, 0, run.position.generation);  // it may have concluded
   } else {
     run.folder.emplace(run.config, /*replaces_lost=*/true);
     begin_records(run);
@@ -122,8 +123,9 @@ void check_launcher_lets_survive(int ranks) {
         "OMPI_MCA_orte_abort_on_non_zero_status=0 in its environment");
 }
 
-SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& membership,
-                               const std::function<void(Collectives&)>& prepare) {
+int run_with_survivors(Run& run, MpiSession& session, Membership& membership,
+                       const std::function<void(Collectives&)>& prepare,
+                       const std::function<std::string()>& conclude) {
   const int me = session.world_rank();
   bool is_prepared = false;
   std::vector<Words> all;         // since the group was broken
@@ -144,8 +146,7 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
       run_generations(run, *group);
       mine.outcome = Outcome::finished;
       since_broken = Stopwatch();
-      const std::string failure = run.storage ? run.storage->failure(run.position.generation) : "";
-      if (!failure.empty()) mine = failed(1, failure);
+      if (run.log && !conclude().empty()) mine.outcome = Outcome::concluded_with_failure;
     } catch (const GroupBroken&) {
       since_broken = Stopwatch();
     } catch (const ConfigError& e) {  // the same on every rank
@@ -171,15 +172,17 @@ SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& member
         fmt::print(stderr, "eggroll: {}\n", message);
         if (run.folder) run.folder->say(RunState::failed, code, run.position.generation, message);
       }
-      return SurvivedRun{leads, code};
+      return code;
     };
+    if (std::ranges::find(all, Outcome::concluded_with_failure, &Words::outcome) != all.end())
+      return 1;  // which has been said
     const auto failure = std::ranges::find(all, Outcome::failed, &Words::outcome);
     if (failure != all.end()) return end_with(failure->exit_code, failure->message.data());
     // Where the rank that kept the records is lost at the very end, nobody knows what it has
-    // written: the last generation is done again, by a group whose rank 0 keeps them.
+    // written and said: the last generation is done again, by a group whose rank 0 keeps them.
     if (all.front().keeps_records &&
         std::ranges::all_of(all, [](const Words& w) { return w.outcome == Outcome::finished; }))
-      return {leads, 0};
+      return 0;
     if (!std::ranges::all_of(all, &Words::is_prepared))
       return end_with(
           1, fmt::format("{}; the run had not begun, start it again", fmt::join(lost, "; ")));

@@ -16,14 +16,12 @@ namespace eggroll {
 // environment says that this one does not.
 void check_launcher_lets_survive(int ranks);
 
-struct SurvivedRun {
-  bool leads = false;  // this rank is rank 0 of those that came to the end
-  int exit_code = 0;
-};
-
-// Runs prepare(group) and then the generations. Errors are said by one rank, and end all with one
-// code. Throws Error when this rank is shut out by the others.
-SurvivedRun run_with_survivors(Run& run, MpiSession& session, Membership& membership,
-                               const std::function<void(Collectives&)>& prepare);
+// Runs prepare(group), the generations, and conclude() on the rank that keeps the records, which
+// says what the run has failed in, if in anything. No rank leaves before that has been done: one
+// that is lost in the middle of it is replaced. The exit code, the same on every rank; errors are
+// said by one of them. Throws Error when this rank is shut out by the others.
+int run_with_survivors(Run& run, MpiSession& session, Membership& membership,
+                       const std::function<void(Collectives&)>& prepare,
+                       const std::function<std::string()>& conclude);
 
 }  // namespace eggroll

@@ -232,10 +232,10 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
   if (config.survive && world.size() > 1) {
     together(world, [&] { check_launcher_lets_survive(world.size()); });
     Membership membership(world, config.silence_limit);
-    const SurvivedRun survived = run_with_survivors(
-        run, session, membership, [&run](Collectives& group) { prepare(run, group); });
-    if (survived.exit_code != 0) return survived.exit_code;
-    if (survived.leads && !conclude(run, "").empty()) return 1;
+    const int code = run_with_survivors(
+        run, session, membership, [&run](Collectives& group) { prepare(run, group); },
+        [&run] { return conclude(run, run.storage->failure(run.position.generation)); });
+    if (code != 0) return code;
   } else {
     prepare(run, world);
     try {
