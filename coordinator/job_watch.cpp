@@ -26,7 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kGrace_s = 10;  // for a job whose run has ended to end too
+constexpr double kStartFor_s = 30;  // until a job says that it runs, however short --hang-after is
+constexpr double kGrace_s = 10;     // for a job whose run has ended to end too
 constexpr std::chrono::milliseconds kRound{20};
 constexpr int kRoundsALook = 5;  // the folder may be on another machine
 
@@ -74,7 +75,8 @@ class JobWatch {
       pass_on_requests();
       if (round % kRoundsALook == 0) look();
       if (has_ended() && since_step_.elapsed_s() > kGrace_s) break;
-      const double patience = std::max(hang_after_s_, 10 * longest_step_s_);
+      const double patience =
+          std::max(hang_after_s_, state().empty() ? kStartFor_s : 10 * longest_step_s_);
       if (!has_ended() && since_step_.elapsed_s() > patience)
         hang = fmt::format("hung: nothing has come from it for {:.0f} s", patience);
       std::this_thread::sleep_for(kRound);

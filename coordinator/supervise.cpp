@@ -89,7 +89,7 @@ Assignment parse(std::vector<std::string> own, const std::vector<std::string>& c
                         "how often the job is started again at most")(
       "hang-after", po::value(&job.hang_after_s)->default_value(300)->value_name("S"),
       "seconds without a generation, validation or checkpoint after which the job counts as hung "
-      "(and no less than ten times the longest generation so far)")(
+      "(and no less than ten times the longest generation so far, and 30 s until it has begun)")(
       "hosts", po::value(&hosts)->value_name("H:N,..."),
       "hosts with their ranks, for {hosts} and {ranks} in the command; those that do not answer "
       "are left out of a start")(

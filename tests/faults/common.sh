@@ -202,7 +202,7 @@ check_run() {  # WORDS-IN-ITS-LOG...
   local found words
   local -a wrong=()
   check_orphans
-  partials=$((partials + $(find "$run" -name '*.partial' | wc -l)))
+  [[ ! -d $run ]] || partials=$((partials + $(find "$run" -name '*.partial' | wc -l)))
   look_at_records
   found=$(digest_of "$run")
   [[ $found == "$digest" ]] || wrong+=("digest ${found:-none} instead of $digest;")
