@@ -84,8 +84,8 @@ void summarise_reports(std::span<const RankReport> reports, double straggler_lim
   std::vector<double> tile_s;
   for (const RankReport& report : reports)
     if (report.tile_s > 0) tile_s.push_back(report.tile_s);
-  const auto median = tile_s.begin() + static_cast<ptrdiff_t>((tile_s.size() - 1) / 2);
   if (!tile_s.empty()) {
+    const auto median = tile_s.begin() + static_cast<ptrdiff_t>((tile_s.size() - 1) / 2);
     std::ranges::nth_element(tile_s, median);
     record.usual_tile_s = *median;
   }
