@@ -267,12 +267,11 @@ void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score
   require(score.size() == 2 * pairs_.count, "one score for each assigned member");
   require(reads_text(evaluation.segments, pairs_), kReadsText);
   pack_weights();
-  const uint64_t tiles = (pairs_.count + kTilePairs - 1) / kTilePairs;
-  team_.for_each(tiles, [&](int thread, uint64_t tile) {
+  team_.for_each(tiles_of(pairs_.count), [&](int thread, uint64_t tile) {
     if (evaluation.give_up && evaluation.give_up()) return;
-    const uint64_t first = tile * kTilePairs;
-    const PairRange pairs{pairs_.first + first, std::min(kTilePairs, pairs_.count - first)};
-    evaluate_tile(tile_workspaces_[thread], evaluation, pairs, score.data() + 2 * first);
+    const PairRange own = pairs_of_tile(pairs_.count, tile);
+    evaluate_tile(tile_workspaces_[thread], evaluation, {pairs_.first + own.first, own.count},
+                  score.data() + 2 * own.first);
   });
 }
 

@@ -185,6 +185,28 @@ TEST_F(Tiles, ThatCannotBeRunEndTheRank) {
   }
 }
 
+// One tile, which nobody wants any more when it is at its fourth token.
+TEST_F(Tiles, ThatAreGivenUpAreLeftWithinAToken) {
+  struct OneTile final : TileSource {
+    std::optional<PairRange> take() override {
+      return taken++ == 0 ? std::optional(PairRange{16, 16}) : std::nullopt;
+    }
+    void finish(PairRange, std::span<const int32_t>) override { ++finished; }
+    void close() override {}
+    int taken = 0, finished = 0;
+  };
+  const std::unique_ptr<Task> task = make_task(config_, 1);
+  task->backend().write_parameters(int_rnn_initial_parameters(config_.shape(), config_.seed));
+  int asked = 0;
+  OneTile left;
+  task->evaluate_tiles({}, left, [&] { return ++asked == 4; });
+  EXPECT_EQ(left.finished, 0);
+  EXPECT_EQ(asked, 4);
+  OneTile wanted;
+  task->evaluate_tiles({}, wanted, [] { return false; });
+  EXPECT_EQ(wanted.finished, 1);
+}
+
 TEST_F(Tiles, AreTakenWhereMembersCarryNoStateAndThereAreOthers) {
   EXPECT_TRUE(takes_tiles(config_, 2));
   EXPECT_FALSE(takes_tiles(config_, 1));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <random>
 #include <set>
 #include <sstream>
@@ -71,6 +72,11 @@ RunConfig unusual_config() {
   return c;
 }
 
+std::vector<std::string> words(const std::string& line) {
+  std::istringstream stream(line);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
 TEST(Config, DefaultsHoldWhereNothingIsGiven) {
   const ParsedConfig parsed = parse_train_config({});
   EXPECT_EQ(parsed.config, RunConfig{});
@@ -84,76 +90,18 @@ TEST(Config, TheCommandLineSetsEveryOption) {
   expected.survive = true;
   expected.init.clear();
   expected.resume = "old";
-  const ParsedConfig parsed = parse_train_config({"--task=lm",
-                                                  "--data",
-                                                  "/texts/a b",
-                                                  "--run",
-                                                  "runs/1",
-                                                  "--resume",
-                                                  "old",
-                                                  "--held-out",
-                                                  "0.1",
-                                                  "--layers",
-                                                  "2",
-                                                  "--width",
-                                                  "64",
-                                                  "--seed",
-                                                  "18446744073709551615",
-                                                  "--generations",
-                                                  "4294967294",
-                                                  "--population=4294967296",
-                                                  "--group-size",
-                                                  "32",
-                                                  "--tokens-per-update",
-                                                  "65536",
-                                                  "--noise-rank",
-                                                  "16",
-                                                  "--noise-reuse",
-                                                  "0",
-                                                  "--sigma-shift",
-                                                  "8",
-                                                  "--perturbation-rounding",
-                                                  "floor",
-                                                  "--carry",
-                                                  "own",
-                                                  "--fitness",
-                                                  "sign",
-                                                  "--fitness-encoding",
-                                                  "ternary",
-                                                  "--update",
-                                                  "threshold",
-                                                  "--threshold-factor",
-                                                  "0.3333333333333333",
-                                                  "--alpha",
-                                                  "2e-1",
-                                                  "--alpha-decay",
-                                                  "42%",
-                                                  "--device",
-                                                  "cpu",
-                                                  "--threads",
-                                                  "3",
-                                                  "--survive",
-                                                  "--schedule",
-                                                  "static",
-                                                  "--straggler-limit",
-                                                  "1.5",
-                                                  "--silence-limit",
-                                                  "2.5",
-                                                  "--validate-every",
-                                                  "0",
-                                                  "--validate-streams",
-                                                  "7",
-                                                  "--checkpoint-every",
-                                                  "18446744073709551615",
-                                                  "--checkpoint-seconds",
-                                                  "4294967295",
-                                                  "--keep-checkpoints",
-                                                  "1",
-                                                  "--on-storage-failure",
-                                                  "stop",
-                                                  "--digest-every",
-                                                  "5",
-                                                  "--dry-run"});
+  std::vector<std::string> arguments = words(
+      "--task=lm --run runs/1 --resume old --held-out 0.1 --layers 2 --width 64 --seed "
+      "18446744073709551615 --generations 4294967294 --population=4294967296 --group-size "
+      "32 --tokens-per-update 65536 --noise-rank 16 --noise-reuse 0 --sigma-shift 8 "
+      "--perturbation-rounding floor --carry own --fitness sign --fitness-encoding ternary "
+      "--update threshold --threshold-factor 0.3333333333333333 --alpha 2e-1 --alpha-decay "
+      "42% --device cpu --threads 3 --survive --schedule static --straggler-limit 1.5 "
+      "--silence-limit 2.5 --validate-every 0 --validate-streams 7 --checkpoint-every "
+      "18446744073709551615 --checkpoint-seconds 4294967295 --keep-checkpoints 1 "
+      "--on-storage-failure stop --digest-every 5 --dry-run");
+  arguments.insert(arguments.end(), {"--data", "/texts/a b"});
+  const ParsedConfig parsed = parse_train_config(arguments);
   EXPECT_EQ(parsed.config, expected);
   EXPECT_EQ(parsed.given.size(), run_options().size() - 2);  // all but init and auto-resume
   EXPECT_EQ(parsed.given.at("seed"), "command line");
