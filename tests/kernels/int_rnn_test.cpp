@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
-#include <iostream>
 #include <memory>
 #include <set>
 #include <string>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "kernels/backend.hpp"
+#include "tests/support/backends.hpp"
 #include "tests/support/oracle.hpp"
 
 namespace eggroll {
@@ -24,34 +23,9 @@ using oracle::random_text;
 using oracle::Start;
 using oracle::start_parameters;
 using oracle::widened;
-
-const std::vector<std::string>& instruction_sets() {
-  static const std::vector<std::string> sets = [] {
-    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512vnni") &&
-                        __builtin_cpu_supports("avx512vbmi");
-    std::vector<std::string> here{"scalar"};
-    const auto take = [&](const char* name, bool supported) {
-      if (supported)
-        here.push_back(name);
-      else
-        std::cout << "not tested, this machine lacks it: " << name << std::endl;
-    };
-    take("avx2", __builtin_cpu_supports("avx2"));
-    take("avx512", avx512);
-    return here;
-  }();
-  return sets;
-}
-
-std::unique_ptr<Backend> backend_on(const std::string& isa, const BackendSettings& settings) {
-  setenv("EGGROLL_ISA", isa.c_str(), 1);
-  std::unique_ptr<Backend> backend = make_backend("cpu", settings);
-  unsetenv("EGGROLL_ISA");
-  EXPECT_NE(backend->description().find(isa), std::string::npos) << backend->description();
-  return backend;
-}
+using test::backend_on;
+using test::instruction_sets;
+using test::reconstructed;
 
 uint64_t draw(Random& random, std::initializer_list<uint64_t> choices) {
   return choices.begin()[random() % choices.size()];
@@ -232,149 +206,6 @@ TEST(IntRnnStates, SurviveARoundTripInPiecesAndBecomeZeroOnANewAssignment) {
       read.resize(backend->state_slots() * size);
       backend->read_states(0, read);
       EXPECT_EQ(read, std::vector<int8_t>(read.size(), 0));
-    }
-  }
-}
-
-// Z of the whole arena, each element from the one bucket that holds it.
-std::vector<int64_t> reconstructed(Backend& backend, uint32_t epoch, std::span<const int8_t> d,
-                                   bool wide) {
-  std::vector<size_t> ready;
-  ReconstructionProgress progress;
-  progress.bucket_ready = [&](size_t bucket) { ready.push_back(bucket); };
-  progress.poll = [] {};
-  backend.reconstruct(epoch, d, wide, progress);
-  const std::vector<UpdateBucket>& buckets = backend.buckets();
-  std::vector<int64_t> z(backend.layout().size(), 0);
-  std::vector<int> covered(z.size(), 0);
-  EXPECT_EQ(ready.size(), buckets.size());
-  for (size_t b = 0; b < buckets.size(); ++b) {
-    if (b < ready.size()) {
-      EXPECT_EQ(ready[b], b);
-    }
-    const auto copy = [&](auto part) {
-      ASSERT_EQ(part.size(), buckets[b].size);
-      ASSERT_LE(buckets[b].offset + part.size(), z.size());
-      for (size_t e = 0; e < part.size(); ++e) {
-        z[buckets[b].offset + e] = part[e];
-        ++covered[buckets[b].offset + e];
-      }
-    };
-    wide ? copy(backend.wide_partial_update(b)) : copy(backend.partial_update(b));
-  }
-  EXPECT_EQ(covered, std::vector<int>(z.size(), 1)) << "buckets leave gaps or overlap";
-  return z;
-}
-
-TEST(IntRnnUpdate, ReconstructedSumsAreThoseOfTheOracle) {
-  struct Population {
-    uint32_t layers, width;
-    int noise_rank;
-    PairRange pairs;
-  };
-  const Population populations[] = {{1, 64, 1, {0, 1}},   {1, 64, 16, {11, 5}},
-                                    {2, 64, 4, {16, 37}}, {1, 64, 1, {160, 700}},
-                                    {1, 256, 1, {7, 37}}, {1, 64, 4, {4000000000, 16}}};
-  Random random(6);
-  for (const Population& p : populations) {
-    BackendSettings settings;
-    settings.shape = {p.layers, p.width};
-    settings.seed = random();
-    settings.noise_rank = p.noise_rank;
-    settings.threads = static_cast<int>(1 + random() % 2);
-    std::vector<int8_t> d(p.pairs.count);
-    for (int8_t& value : d)  // half of them 0
-      value = static_cast<int8_t>(std::max(-2, std::min(2, static_cast<int>(random() % 9) - 4)));
-    for (int8_t& value : d)
-      if (random() % 2 == 0) value = 0;
-    d[0] = -2;
-    const oracle::Vector expected = oracle::reconstruct(settings, p.pairs, 12, d);
-    for (const std::string& isa : instruction_sets()) {
-      SCOPED_TRACE(testing::Message()
-                   << isa << ", " << p.pairs.count << " pairs, width " << p.width << ", r "
-                   << p.noise_rank << ", threads " << settings.threads);
-      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
-      backend->assign_pairs(p.pairs);
-      EXPECT_TRUE(reconstructed(*backend, 12, d, false) == expected);
-      EXPECT_TRUE(reconstructed(*backend, 12, d, true) == expected);
-      const std::vector<int8_t> ties(d.size(), 0);
-      EXPECT_TRUE(reconstructed(*backend, 12, ties, false) == oracle::Vector(expected.size(), 0));
-    }
-  }
-}
-
-// Around the threshold and far beyond: 0, just below, exactly, several thresholds, the ends of the
-// type.
-int64_t random_evidence(int64_t threshold, bool wide, Random& random) {
-  const int64_t end = wide ? int64_t{1} << 40 : INT32_MAX;
-  const int64_t thresholds = random() % 4, offset = random() % 3;
-  const uint64_t kind = random() % 8;
-  int64_t value = 0;
-  if (kind >= 2) value = threshold * thresholds + offset - 1;
-  if (kind == 6) value = static_cast<int64_t>(random() % end);
-  if (kind == 7) value = end;
-  value = std::min(value, end);
-  return random() % 2 == 0 ? value : -value;
-}
-
-// What steps before this one can have left in an accumulator: less than a threshold.
-int32_t left_over(int64_t threshold, Random& random) {
-  if (threshold == 0) return 0;
-  return static_cast<int32_t>(static_cast<int64_t>(random() % (2 * threshold - 1)) -
-                              (threshold - 1));
-}
-
-TEST(IntRnnUpdate, StepsMoveParametersAndAccumulatorsAsTheOracleDoes) {
-  const StepRule rules[] = {{1, 1}, {1000, 700}, {5, 123456789}, {2000000000, 3}, {0, 0}};
-  for (const std::string& isa : instruction_sets()) {
-    for (UpdateRule update : {UpdateRule::threshold, UpdateRule::sigma_delta}) {
-      Random random(7);
-      BackendSettings settings;
-      settings.shape = {1, 64};
-      settings.update = update;
-      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
-      backend->assign_pairs({0, 1});
-      std::vector<int8_t> parameters = start_parameters(settings.shape, Start::full_range, random);
-      const ParameterLayout layout = int_rnn_layout(settings.shape);
-      for (const StepRule& rule : rules) {
-        // Threshold 0: every sum but 0 moves. Sigma-delta has no such case.
-        if (rule.matrix_threshold == 0 && update == UpdateRule::sigma_delta) continue;
-        for (bool wide : {false, true}) {
-          SCOPED_TRACE(testing::Message() << isa << " rule " << static_cast<int>(update) << " wide "
-                                          << wide << " threshold " << rule.matrix_threshold);
-          oracle::Vector z;
-          std::vector<int32_t> accumulators;
-          for (const TensorSpec& tensor : layout.tensors()) {
-            const bool is_vector = tensor.kind == TensorKind::vector;
-            const int64_t threshold = is_vector ? rule.vector_threshold : rule.matrix_threshold;
-            for (size_t e = 0; e < tensor.size(); ++e) {
-              z.push_back(random_evidence(threshold, wide, random));
-              accumulators.push_back(left_over(threshold, random));
-            }
-          }
-          backend->write_parameters(parameters);
-          if (update == UpdateRule::sigma_delta) backend->write_accumulators(accumulators);
-          reconstructed(*backend, 0, std::vector<int8_t>{0}, wide);  // makes room for the sums
-          uint64_t changed = 0;
-          for (size_t b = 0; b < backend->buckets().size(); ++b) {
-            const UpdateBucket bucket = backend->buckets()[b];
-            const auto fill = [&](auto part) {
-              for (size_t e = 0; e < part.size(); ++e)
-                part[e] = static_cast<typename decltype(part)::value_type>(z[bucket.offset + e]);
-            };
-            wide ? fill(backend->wide_partial_update(b)) : fill(backend->partial_update(b));
-            changed += backend->step(b, rule, wide);
-          }
-          EXPECT_EQ(changed, oracle::step(settings, rule, z, parameters, accumulators));
-          std::vector<int8_t> moved(parameters.size());
-          backend->read_parameters(moved);
-          EXPECT_TRUE(moved == parameters);
-          if (update == UpdateRule::threshold) continue;
-          std::vector<int32_t> left(accumulators.size());
-          backend->read_accumulators(left);
-          EXPECT_TRUE(left == accumulators);
-        }
-      }
     }
   }
 }
