@@ -5,14 +5,17 @@
 
 namespace eggroll {
 
-std::optional<PairRange> TileShelf::take() {
+std::vector<PairRange> TileShelf::take(size_t at_most) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return is_closed_ || !waiting_.empty(); });
-  if (is_closed_) return std::nullopt;
-  const uint64_t tile = waiting_.front();
-  waiting_.pop_front();
-  running_.emplace(tile, Stopwatch());
-  return pairs_of_tile(pairs_, tile);
+  std::vector<PairRange> taken;
+  while (!is_closed_ && !waiting_.empty() && taken.size() < at_most) {
+    const uint64_t tile = waiting_.front();
+    waiting_.pop_front();
+    running_.emplace(tile, Stopwatch());
+    taken.push_back(pairs_of_tile(pairs_, tile));
+  }
+  return taken;
 }
 
 void TileShelf::finish(PairRange pairs, std::span<const int32_t> fitness) {

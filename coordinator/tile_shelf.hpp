@@ -26,7 +26,7 @@ class TileShelf final : public TileSource {
  public:
   explicit TileShelf(uint64_t pairs) : pairs_(pairs) {}
 
-  std::optional<PairRange> take() override;
+  std::vector<PairRange> take(size_t at_most) override;
   void finish(PairRange pairs, std::span<const int32_t> fitness) override;
   void close() override;
 

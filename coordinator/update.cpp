@@ -68,8 +68,7 @@ UpdateReport apply_wide(Backend& backend, Collectives& group, uint32_t noise_epo
   report.reconstruct_s = watch.lap_s();
   std::vector<int64_t> largest(buckets, 0);
   for (size_t bucket = 0; bucket < buckets; ++bucket)
-    for (const int64_t z : backend.wide_partial_update(bucket))
-      largest[bucket] = std::max(largest[bucket], z < 0 ? -z : z);
+    largest[bucket] = backend.largest_magnitude(bucket);
   Collectives::wait(*group.start_all_reduce_sum(std::span(largest)));
   std::vector<Pending> pending(buckets);
   const auto is_wide = [&](size_t bucket) {
@@ -81,9 +80,7 @@ UpdateReport apply_wide(Backend& backend, Collectives& group, uint32_t noise_epo
       report.sums_travel_wide = true;
       continue;
     }
-    std::ranges::transform(backend.wide_partial_update(bucket),
-                           backend.partial_update(bucket).begin(),
-                           [](int64_t z) { return static_cast<int32_t>(z); });
+    backend.narrow(bucket);
     pending[bucket] = group.start_all_reduce_sum(backend.partial_update(bucket));
   }
   for (size_t bucket = 0; bucket < buckets; ++bucket) {

@@ -30,6 +30,7 @@ struct BackendSettings {
   Carry carry = Carry::pair;
   UpdateRule update = UpdateRule::sigma_delta;
   int threads = 1;
+  int device_index = 0;  // cuda: which of the devices that this process sees
 };
 
 // Which bytes a member reads in a generation. Sequence q = member / group_size owns text[q * slice,
@@ -57,8 +58,8 @@ struct Evaluation {
 class TileSource {
  public:
   virtual ~TileSource() = default;
-  // The next pairs to run, those of one tile; waits for them. Nothing: there are no more.
-  virtual std::optional<PairRange> take() = 0;
+  // The next tiles to run, at_most so many; waits for the first. None: there are no more.
+  virtual std::vector<PairRange> take(size_t at_most) = 0;
   // What the members of a tile that was taken scored, two a pair. A tile is not finished when
   // give_up said yes.
   virtual void finish(PairRange pairs, std::span<const int32_t> score) = 0;
@@ -70,6 +71,13 @@ class TileSource {
 struct UpdateBucket {
   size_t offset;
   size_t size;
+};
+
+// A bucket's sums in a device's memory, for an all-reduce that runs there.
+struct DeviceSums {
+  void* data = nullptr;  // int32, or int64 where `wide`
+  size_t size = 0;
+  bool wide = false;
 };
 
 // Callbacks of reconstruct, both on the calling thread.
@@ -130,6 +138,14 @@ class Backend {
                            const ReconstructionProgress& progress) = 0;
   virtual std::span<int32_t> partial_update(size_t bucket) = 0;
   virtual std::span<int64_t> wide_partial_update(size_t bucket) = 0;
+  // The same sums where they were made, complete from bucket_ready on; nothing where that is host
+  // memory. A bucket is asked for in one of the two memories: step reads it where it was last given
+  // out.
+  virtual std::optional<DeviceSums> device_partial_update(size_t bucket, bool wide) = 0;
+  // Of a reconstruction with `wide`, before any bucket is given out: the largest |Z| of a bucket;
+  // and its sums once more as 32 bits, which they must fit, for partial_update to give out.
+  virtual int64_t largest_magnitude(size_t bucket) = 0;
+  virtual void narrow(size_t bucket) = 0;
 
   // Moves the parameters of a bucket by its (by now global) Z; returns how many changed.
   //   threshold    by sign(Z) where |Z| >= threshold; Z = 0 never moves

@@ -76,6 +76,9 @@ class CpuBackend final : public Backend {
                    const ReconstructionProgress& progress) override;
   std::span<int32_t> partial_update(size_t bucket) override;
   std::span<int64_t> wide_partial_update(size_t bucket) override;
+  std::optional<DeviceSums> device_partial_update(size_t, bool) override { return std::nullopt; }
+  int64_t largest_magnitude(size_t bucket) override;
+  void narrow(size_t bucket) override;
   uint64_t step(size_t bucket, const StepRule& rule, bool wide) override;
 
   StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first,

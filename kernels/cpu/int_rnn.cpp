@@ -281,11 +281,14 @@ void CpuBackend::evaluate_tiles(const Evaluation& evaluation, TileSource& tiles)
   team_.run([&](int thread) {
     try {
       std::array<int32_t, kTileRows> score;
-      while (const std::optional<PairRange> pairs = tiles.take()) {
-        require(pairs->count <= kTilePairs, "the pairs of one tile");
-        require(reads_text(evaluation.segments, *pairs), kReadsText);
-        if (evaluate_tile(tile_workspaces_[thread], evaluation, *pairs, score.data()))
-          tiles.finish(*pairs, std::span(score).first(2 * pairs->count));
+      for (;;) {
+        const std::vector<PairRange> taken = tiles.take(1);
+        if (taken.empty()) return;
+        const PairRange pairs = taken.front();
+        require(pairs.count <= kTilePairs, "the pairs of one tile");
+        require(reads_text(evaluation.segments, pairs), kReadsText);
+        if (evaluate_tile(tile_workspaces_[thread], evaluation, pairs, score.data()))
+          tiles.finish(pairs, std::span(score).first(2 * pairs.count));
       }
     } catch (...) {
       tiles.close();  // the others would wait for what this thread does no more

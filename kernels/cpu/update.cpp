@@ -181,6 +181,17 @@ std::span<int64_t> CpuBackend::wide_partial_update(size_t bucket) {
   return wide_z_.span().subspan(buckets_[bucket].offset, buckets_[bucket].size);
 }
 
+int64_t CpuBackend::largest_magnitude(size_t bucket) {
+  int64_t largest = 0;
+  for (const int64_t z : wide_partial_update(bucket)) largest = std::max(largest, z < 0 ? -z : z);
+  return largest;
+}
+
+void CpuBackend::narrow(size_t bucket) {
+  std::ranges::transform(wide_partial_update(bucket), partial_update(bucket).begin(),
+                         [](int64_t z) { return static_cast<int32_t>(z); });
+}
+
 uint64_t CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
   const auto [offset, size] = buckets_[bucket];
   const int64_t threshold = std::max<int64_t>(

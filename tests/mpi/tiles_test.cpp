@@ -50,10 +50,10 @@ class SlowTask final : public Task {
   struct Delayed final : TileSource {
     Delayed(TileSource& t, const std::function<bool()>& g, std::chrono::milliseconds d)
         : tiles(t), give_up(g), delay(d) {}
-    std::optional<PairRange> take() override {
-      const auto pairs = tiles.take();
+    std::vector<PairRange> take(size_t at_most) override {
+      const auto pairs = tiles.take(at_most);
       const auto end = std::chrono::steady_clock::now() + delay;
-      while (pairs && !give_up() && std::chrono::steady_clock::now() < end)
+      while (!pairs.empty() && !give_up() && std::chrono::steady_clock::now() < end)
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       return pairs;
     }
@@ -80,8 +80,8 @@ class ThrowingTask final : public Task {
                       const std::function<bool()>& give_up) override {
     struct Broken final : TileSource {
       explicit Broken(TileSource& t) : tiles(t) {}
-      std::optional<PairRange> take() override {
-        const auto pairs = tiles.take();
+      std::vector<PairRange> take(size_t at_most) override {
+        const auto pairs = tiles.take(at_most);
         if (taken++ == 1) throw Error("the second tile is broken");
         return pairs;
       }
@@ -188,8 +188,8 @@ TEST_F(Tiles, ThatCannotBeRunEndTheRank) {
 // One tile, which nobody wants any more when it is at its fourth token.
 TEST_F(Tiles, ThatAreGivenUpAreLeftWithinAToken) {
   struct OneTile final : TileSource {
-    std::optional<PairRange> take() override {
-      return taken++ == 0 ? std::optional(PairRange{16, 16}) : std::nullopt;
+    std::vector<PairRange> take(size_t) override {
+      return taken++ == 0 ? std::vector{PairRange{16, 16}} : std::vector<PairRange>{};
     }
     void finish(PairRange, std::span<const int32_t>) override { ++finished; }
     void close() override {}

@@ -72,6 +72,15 @@ class GivenSums final : public Backend {
   std::span<int64_t> wide_partial_update(size_t b) override {
     return std::span(wide_).subspan(buckets_[b].offset, buckets_[b].size);
   }
+  std::optional<DeviceSums> device_partial_update(size_t, bool) override { return std::nullopt; }
+  int64_t largest_magnitude(size_t b) override {
+    int64_t largest = 0;
+    for (const int64_t z : wide_partial_update(b)) largest = std::max(largest, std::abs(z));
+    return largest;
+  }
+  void narrow(size_t b) override {
+    std::ranges::copy(wide_partial_update(b), partial_update(b).begin());
+  }
   uint64_t step(size_t b, const StepRule& rule, bool wide) override {
     std::vector<int64_t> z;
     if (wide)
