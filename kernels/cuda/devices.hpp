@@ -1,5 +1,5 @@
-// What of NVIDIA this process sees, and the CUDA backend; without CUDA types, for those who choose a
-// device. In a build without CUDA only the coordinator's refusal is left (kernels/backend.cpp).
+// What of NVIDIA this process sees, and the CUDA backend; without CUDA types, for those who choose
+// a device. In a build without CUDA only the coordinator's refusal is left (kernels/backend.cpp).
 #pragma once
 
 #include <memory>
