@@ -58,16 +58,21 @@ EGGROLL_HD constexpr PhiloxBlock noise_block(const NoiseAddress& at, uint32_t bl
                     static_cast<uint32_t>(at.seed >> 32));
 }
 
-// The value of one of the eight elements of a block, lane in 0..7.
-EGGROLL_HD constexpr int8_t noise_of_block(const PhiloxBlock& block, int lane) {
+// The value of one of the eight elements of a block, lane in 0..7. Code of a device brings its own
+// copy of the tables.
+EGGROLL_HD constexpr int8_t noise_of_block(const PhiloxBlock& block, int lane,
+                                           const int8_t* table_a, const int8_t* table_b) {
   const int shift = 8 * (lane & 3);
   const uint32_t a = (block.word[lane >> 2] >> shift) & 127u;
   const uint32_t b = (block.word[2 + (lane >> 2)] >> shift) & 127u;
-  return static_cast<int8_t>(kNoiseTableA[a] + kNoiseTableB[b]);
+  return static_cast<int8_t>(table_a[a] + table_b[b]);
+}
+constexpr int8_t noise_of_block(const PhiloxBlock& block, int lane) {
+  return noise_of_block(block, lane, kNoiseTableA, kNoiseTableB);
 }
 
 // One element by itself: slow, for oracles and single look-ups.
-EGGROLL_HD constexpr int8_t noise_element(const NoiseAddress& at, uint32_t element) {
+constexpr int8_t noise_element(const NoiseAddress& at, uint32_t element) {
   return noise_of_block(noise_block(at, element >> 3), static_cast<int>(element & 7u));
 }
 

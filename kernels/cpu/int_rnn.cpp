@@ -1,9 +1,10 @@
 // The forward pass of EGG for a tile of members (perturbed) or streams (unperturbed), and what is
 // built on it: a generation's scores, the loss of a text, the next byte. One thread runs one tile
 // from start to end with its own workspace.
+#include "kernels/int_rnn.hpp"
+
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <mutex>
 #include <numeric>
 
@@ -14,35 +15,13 @@
 namespace eggroll::cpu {
 namespace {
 
-// Where a tensor stands in int_rnn_layout.
-constexpr size_t kEmbedding = 0, kHead = 1;
-size_t matrix_index(uint32_t layer, size_t which) { return 2 + 6 * layer + which; }
-enum : size_t { kWf, kUf, kWh, kUh, kW1, kW2 };
-size_t vector_index(const IntRnnShape& shape, uint32_t layer, size_t which) {
-  return 2 + 6 * shape.layers + 4 * layer + which;
-}
-enum : size_t { kBf, kBh, kLn1, kLn2 };
-
 int log2_of(uint32_t power_of_two) { return 31 - __builtin_clz(power_of_two); }
 
-constexpr const char* kReadsText = "every member's slice lies in the text";
-bool reads_text(const Segments& s, PairRange pairs) {
-  return s.position < s.slice_bytes &&
-         (2 * pairs.end() + s.group_size - 1) / s.group_size * s.slice_bytes <= s.text.size();
-}
-
-// Exact loss of one byte under the distribution of the integer logits, in 2^-24 bit.
-int64_t loss_2e24(const int8_t* logits, uint8_t target) {
-  static const auto kExp2 = [] {
-    std::array<double, 256> table;
-    for (int v = 0; v < 256; ++v) table[v] = std::exp2(v / 16.0);
-    return table;
-  }();
+double exact_sum(const int8_t* logits) {
+  const std::array<double, 256>& exp2 = exact_exp2();
   double sums[4] = {};
-  for (int k = 0; k < 256; ++k) sums[k & 3] += kExp2[static_cast<uint8_t>(logits[k]) ^ 0x80];
-  const double bits =
-      std::log2((sums[0] + sums[1]) + (sums[2] + sums[3])) - (logits[target] + 128) / 16.0;
-  return std::llround(bits * 16777216.0);
+  for (int k = 0; k < 256; ++k) sums[k & 3] += exp2[static_cast<uint8_t>(logits[k]) ^ 0x80];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 }  // namespace
@@ -144,7 +123,7 @@ void CpuBackend::linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t
 const int8_t* CpuBackend::vector_row(const TileWorkspace& w, size_t tensor, int row,
                                      bool perturbed) const {
   if (!perturbed) return parameters_.data() + layout_[tensor].offset;
-  const size_t vector = tensor - vector_index(settings_.shape, 0, 0);
+  const size_t vector = tensor - vector_index(settings_.shape, 0, kBf);
   return w.vectors.data() + (vector * kTileRows + row) * settings_.shape.width;
 }
 
@@ -198,7 +177,7 @@ void CpuBackend::forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool
     linear(w, matrix_index(l, kW2), rows, w.hidden.data(), w.product_a.data(), 0, perturbed);
     isa_.add_clip(w.product_a.data(), rows * width, w.x.data());
   }
-  norm(vector_index(shape, shape.layers, 0));  // ln_out follows the layers' vectors
+  norm(out_norm_index(shape));
   linear(w, kHead, rows, w.normed.data(), w.logits.data(), 0, perturbed);
 }
 
@@ -313,7 +292,7 @@ StreamScores CpuBackend::score_stream_tile(TileWorkspace& w, std::span<const uin
       const uint8_t target = text[(first + row) * length + k + 1];
       const int8_t* logits = w.logits.data() + row * kVocabulary;
       sum.score_sum += logits[target] + 128 - log2_fixed(isa_.exp2_sum(logits));
-      sum.loss_2e24 += loss_2e24(logits, target);
+      sum.loss_2e24 += loss_2e24(exact_sum(logits), logits[target]);
     }
     sum.tokens += rows;
   }

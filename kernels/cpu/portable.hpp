@@ -69,12 +69,6 @@ double portable_product_loop(uint64_t iterations) {
     }
 }
 
-// Can sum_q p_q A_q leave 32 bits? |x| <= 127 and the noise law bounds A and B.
-[[maybe_unused]] bool needs_64_bits(size_t in, int terms) {
-  return uint64_t{127} * kNoiseMax * kNoiseMax * in * terms >=
-         (uint64_t{1} << 31) - (uint64_t{1} << 24);
-}
-
 template <typename Sum>
 void portable_finish_row(const LinearCall& c, int row, size_t first, const int32_t* acc) {
   int8_t* y = c.y + row * c.w.out + first;

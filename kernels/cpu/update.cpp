@@ -3,62 +3,39 @@
 // step.
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 #include <thread>
 
 #include "common/check.hpp"
 #include "kernels/cpu/backend.hpp"
 #include "kernels/fixed_point.hpp"
+#include "kernels/update_plan.hpp"
 
 namespace eggroll::cpu {
 namespace {
 
-constexpr size_t kStretch = 512;  // terms of one product: operands stay in the second-level cache
-constexpr size_t kSmallestBucket = 16384;  // elements; smaller tensors travel together
-constexpr size_t kUnitRows = 1024;         // rows of a tensor that one thread makes at a time
-constexpr uint64_t kPairsWithin32Bits =
-    262144;  // terms with |d A B| <= 2 * 63 * 63 whose sum stays below 2^31
-
-static_assert(kPairsWithin32Bits * 2 * kNoiseMax * kNoiseMax < (uint64_t{1} << 31));
+constexpr size_t kStretch = 512;    // terms of one product: operands stay in the second-level cache
+constexpr size_t kUnitRows = 1024;  // rows of a tensor that one thread makes at a time
 
 }  // namespace
 
 void CpuBackend::plan_update() {
-  std::vector<UpdateBucket> buckets;
-  std::vector<bool> is_vectors;
-  for (const TensorSpec& tensor : layout_.tensors()) {
-    const bool vector = tensor.kind == TensorKind::vector;
-    if (!buckets.empty() && is_vectors.back() == vector &&
-        (buckets.back().size < kSmallestBucket || tensor.size() < kSmallestBucket / 4)) {
-      buckets.back().size += tensor.size();
-      continue;
-    }
-    buckets.push_back({tensor.offset, tensor.size()});
-    is_vectors.push_back(vector);
-  }
-  // Largest first, so that no thread starts a long piece when the others are done.
-  std::vector<size_t> order(buckets.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order,
-                           [&](size_t a, size_t b) { return buckets[a].size > buckets[b].size; });
+  const UpdatePlan plan = eggroll::plan_update(layout_);
+  buckets_ = plan.buckets;
+  bucket_is_vectors_ = plan.bucket_is_vectors;
   size_t largest_in = 0, largest_out = 0;
-  for (size_t b : order) {
-    const UpdateBucket& bucket = buckets[b];
+  for (uint32_t b = 0; b < buckets_.size(); ++b) {
+    const auto [offset, size] = buckets_[b];
     for (uint32_t t = 0; t < layout_.tensors().size(); ++t) {
       const TensorSpec& tensor = layout_[t];
-      if (tensor.offset < bucket.offset || tensor.offset >= bucket.offset + bucket.size) continue;
-      const uint32_t rows =
-          is_vectors[b] ? tensor.rows : std::min<uint32_t>(tensor.rows, kUnitRows);
+      if (tensor.offset < offset || tensor.offset >= offset + size) continue;
+      const bool is_vector = tensor.kind == TensorKind::vector;
+      const uint32_t rows = is_vector ? tensor.rows : std::min<uint32_t>(tensor.rows, kUnitRows);
       for (uint32_t row = 0; row < tensor.rows; row += rows)
-        units_.push_back(
-            {t, row, std::min(rows, tensor.rows - row), static_cast<uint32_t>(buckets_.size())});
-      if (!is_vectors[b]) {
-        largest_in = std::max<size_t>(largest_in, tensor.cols);
-        largest_out = std::max<size_t>(largest_out, rows);
-      }
+        units_.push_back({t, row, std::min(rows, tensor.rows - row), b});
+      if (is_vector) continue;
+      largest_in = std::max<size_t>(largest_in, tensor.cols);
+      largest_out = std::max<size_t>(largest_out, rows);
     }
-    buckets_.push_back(bucket);
-    bucket_is_vectors_.push_back(is_vectors[b]);
   }
   for (int t = 0; t < team_.size(); ++t)
     update_workspaces_.push_back(

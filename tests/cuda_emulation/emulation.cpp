@@ -1,3 +1,4 @@
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -34,8 +35,29 @@ struct Warp {
   unsigned char values[2][32 * 64] = {};  // of this round and the one before
 };
 
-struct Fiber {
+// A place to go on at. swapcontext asks the kernel for the signal mask each time, so it is used for
+// the first entry alone, and where the sanitizer must see what happens.
+struct Place {
   ucontext_t context = {};
+  jmp_buf jump;
+  bool is_fresh = true;
+};
+
+void switch_to(Place& to, Place& from) {
+#if defined(__SANITIZE_ADDRESS__)
+  swapcontext(&from.context, &to.context);
+#else
+  if (_setjmp(from.jump) != 0) return;
+  if (to.is_fresh) {
+    to.is_fresh = false;
+    setcontext(&to.context);
+  }
+  _longjmp(to.jump, 1);
+#endif
+}
+
+struct Fiber {
+  Place place;
   std::unique_ptr<unsigned char[]> stack{new unsigned char[kStackBytes]};
   bool is_done = false;
 };
@@ -44,7 +66,7 @@ struct Fiber {
 struct Block {
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
-  ucontext_t scheduler = {};
+  Place scheduler;
   const std::function<void()>* thread = nullptr;
   unsigned current = 0, threads = 0, done = 0, at_barrier = 0;
   uint64_t barrier_round = 0;
@@ -55,7 +77,7 @@ Block block;
 unsigned threads_of_warp(unsigned warp) { return std::min(32u, block.threads - 32 * warp); }
 
 void yield() {
-  swapcontext(&block.fibers[block.current].context, &block.scheduler);
+  switch_to(block.scheduler, block.fibers[block.current].place);
   threadIdx = {block.current, 0, 0};
 }
 
@@ -73,22 +95,25 @@ void fiber_main() {
   ++block.done;
   block.has_moved = true;
   open_barrier_if_all_are_there();
-  swapcontext(&block.fibers[block.current].context, &block.scheduler);
+  switch_to(block.scheduler, block.fibers[block.current].place);
 }
 
 void run_block() {
   static std::mt19937 random(1);
+  block.scheduler.is_fresh = false;
   block.done = block.at_barrier = 0;
   block.barrier_round = 0;
   block.warps.assign((block.threads + 31) / 32, {});
   for (unsigned i = 0; i < block.threads; ++i) {
     Fiber& fiber = block.fibers[i];
     fiber.is_done = false;
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStackBytes;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, fiber_main, 0);
+    ucontext_t& context = fiber.place.context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = fiber.stack.get();
+    context.uc_stack.ss_size = kStackBytes;
+    context.uc_link = nullptr;
+    makecontext(&context, fiber_main, 0);
+    fiber.place.is_fresh = true;
   }
   // Warps in random order, the lanes of each too; a warp runs on while its lanes exchange.
   std::vector<unsigned> warps(block.warps.size()), lanes(32);
@@ -106,7 +131,7 @@ void run_block() {
           if (i >= block.threads || block.fibers[i].is_done) continue;
           block.current = i;
           threadIdx = {i, 0, 0};
-          swapcontext(&block.scheduler, &block.fibers[i].context);
+          switch_to(block.fibers[i].place, block.scheduler);
         }
         any |= block.has_moved;
       } while (block.has_moved);

@@ -1,4 +1,4 @@
-// The CPU backend against the oracle, bit for bit, on every instruction set this machine has.
+// Backends against the oracle, bit for bit.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ using oracle::Start;
 using oracle::start_parameters;
 using oracle::widened;
 using test::backend_on;
-using test::instruction_sets;
+using test::backends;
 using test::reconstructed;
 
 uint64_t draw(Random& random, std::initializer_list<uint64_t> choices) {
@@ -154,9 +154,9 @@ TEST_P(IntRnn, ScoresAndCarriedStatesAreThoseOfTheOracle) {
     // Extreme parameters may saturate every logit; the others must show something.
     EXPECT_TRUE(told_apart || start == Start::extreme) << "all pairs tie";
 
-    for (const std::string& isa : instruction_sets()) {
-      SCOPED_TRACE(isa);
-      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+    for (const std::string& name : backends()) {
+      SCOPED_TRACE(name);
+      const std::unique_ptr<Backend> backend = backend_on(name, settings);
       backend->write_parameters(parameters);
       backend->assign_pairs(pairs);
       ASSERT_EQ(backend->state_slots(), pairs.count * slots_per_pair);
@@ -182,13 +182,13 @@ TEST_P(IntRnn, ScoresAndCarriedStatesAreThoseOfTheOracle) {
 
 TEST(IntRnnStates, SurviveARoundTripInPiecesAndBecomeZeroOnANewAssignment) {
   Random random(5);
-  for (const std::string& isa : instruction_sets()) {
+  for (const std::string& name : backends()) {
     for (Carry carry : {Carry::own, Carry::pair, Carry::reset}) {
-      SCOPED_TRACE(isa);
+      SCOPED_TRACE(name);
       BackendSettings settings;
       settings.shape = {2, 64};
       settings.carry = carry;
-      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+      const std::unique_ptr<Backend> backend = backend_on(name, settings);
       backend->assign_pairs({3, 19});
       const uint64_t slots = carry == Carry::own ? 38 : carry == Carry::pair ? 19 : 0;
       ASSERT_EQ(backend->state_slots(), slots);
@@ -224,9 +224,9 @@ TEST(IntRnnScores, StreamsScoreAsTheOracleAndSplitAnywhere) {
       const std::vector<uint8_t> text = random_text(streams * 12 + 3, random);  // 3 belong to none
       const oracle::TextScores expected =
           oracle::score_streams(settings, parameters, text, streams, 0, streams);
-      for (const std::string& isa : instruction_sets()) {
-        SCOPED_TRACE(testing::Message() << isa << " width " << width);
-        const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+      for (const std::string& name : backends()) {
+        SCOPED_TRACE(testing::Message() << name << " width " << width);
+        const std::unique_ptr<Backend> backend = backend_on(name, settings);
         backend->write_parameters(parameters);
         const StreamScores all = backend->score_streams(text, streams, 0, streams);
         EXPECT_EQ(all.score_sum, expected.score_sum);
@@ -254,9 +254,9 @@ TEST(IntRnnScores, NextLogitsAndTheStateBehindThemAreThoseOfTheOracle) {
       const std::vector<int8_t> parameters = start_parameters(settings.shape, start, random);
       const oracle::Model model(settings, parameters);
       const std::vector<int8_t> first_state = random_states(2 * width, random);
-      for (const std::string& isa : instruction_sets()) {
-        SCOPED_TRACE(testing::Message() << isa << " width " << width);
-        const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+      for (const std::string& name : backends()) {
+        SCOPED_TRACE(testing::Message() << name << " width " << width);
+        const std::unique_ptr<Backend> backend = backend_on(name, settings);
         backend->write_parameters(parameters);
         std::vector<int8_t> state = first_state, logits(256);
         oracle::Vector expected_state = widened(first_state);
@@ -272,7 +272,7 @@ TEST(IntRnnScores, NextLogitsAndTheStateBehindThemAreThoseOfTheOracle) {
 
 // No oracle, so larger: 48 members, 20 bytes, two generations, every score and state, an update and
 // a validation in between.
-TEST(IntRnnInstructionSets, AllGiveTheSameRunWithAnyNumberOfThreads) {
+TEST(IntRnnBackends, AllGiveTheSameRunWithAnyNumberOfThreads) {
   struct Result {
     std::vector<int32_t> score;
     std::vector<int8_t> states, parameters;
@@ -285,9 +285,9 @@ TEST(IntRnnInstructionSets, AllGiveTheSameRunWithAnyNumberOfThreads) {
   settings.seed = random();
   const std::vector<int8_t> parameters = start_parameters(settings.shape, Start::initial, random);
   const std::vector<uint8_t> text = random_text(24 * 64, random);
-  const auto run = [&](const std::string& isa, int threads) {
+  const auto run = [&](const std::string& name, int threads) {
     settings.threads = threads;
-    const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+    const std::unique_ptr<Backend> backend = backend_on(name, settings);
     Result result;
     backend->write_parameters(parameters);
     backend->assign_pairs({0, 24});
@@ -308,12 +308,12 @@ TEST(IntRnnInstructionSets, AllGiveTheSameRunWithAnyNumberOfThreads) {
     result.validation = backend->score_streams(std::span(text).first(300), 6, 0, 6);
     return result;
   };
-  const Result first = run("scalar", 2);
+  const Result first = run(backends().front(), 2);
   EXPECT_NE(first.parameters, parameters);
-  for (const std::string& isa : instruction_sets()) {
+  for (const std::string& name : backends()) {
     for (int threads : {1, 2}) {
-      SCOPED_TRACE(testing::Message() << isa << ", " << threads << " threads");
-      const Result other = run(isa, threads);
+      SCOPED_TRACE(testing::Message() << name << ", " << threads << " threads");
+      const Result other = run(name, threads);
       EXPECT_EQ(other.score, first.score);
       EXPECT_TRUE(other.states == first.states);
       EXPECT_TRUE(other.z == first.z);

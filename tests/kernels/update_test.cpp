@@ -19,7 +19,7 @@ using oracle::Random;
 using oracle::Start;
 using oracle::start_parameters;
 using test::backend_on;
-using test::instruction_sets;
+using test::backends;
 using test::reconstructed;
 
 TEST(Update, ReconstructedSumsAreThoseOfTheOracle) {
@@ -45,11 +45,11 @@ TEST(Update, ReconstructedSumsAreThoseOfTheOracle) {
       if (random() % 2 == 0) value = 0;
     d[0] = -2;
     const oracle::Vector expected = oracle::reconstruct(settings, p.pairs, 12, d);
-    for (const std::string& isa : instruction_sets()) {
+    for (const std::string& name : backends()) {
       SCOPED_TRACE(testing::Message()
-                   << isa << ", " << p.pairs.count << " pairs, width " << p.width << ", r "
+                   << name << ", " << p.pairs.count << " pairs, width " << p.width << ", r "
                    << p.noise_rank << ", threads " << settings.threads);
-      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+      const std::unique_ptr<Backend> backend = backend_on(name, settings);
       backend->assign_pairs(p.pairs);
       EXPECT_TRUE(reconstructed(*backend, 12, d, false) == expected);
       EXPECT_TRUE(reconstructed(*backend, 12, d, true) == expected);
@@ -82,13 +82,13 @@ int32_t left_over(int64_t threshold, Random& random) {
 
 TEST(Update, StepsMoveParametersAndAccumulatorsAsTheOracleDoes) {
   const StepRule rules[] = {{1, 1}, {1000, 700}, {5, 123456789}, {2000000000, 3}, {0, 0}};
-  for (const std::string& isa : instruction_sets()) {
+  for (const std::string& name : backends()) {
     for (UpdateRule update : {UpdateRule::threshold, UpdateRule::sigma_delta}) {
       Random random(7);
       BackendSettings settings;
       settings.shape = {1, 64};
       settings.update = update;
-      const std::unique_ptr<Backend> backend = backend_on(isa, settings);
+      const std::unique_ptr<Backend> backend = backend_on(name, settings);
       backend->assign_pairs({0, 1});
       std::vector<int8_t> parameters = start_parameters(settings.shape, Start::full_range, random);
       const ParameterLayout layout = int_rnn_layout(settings.shape);
@@ -96,7 +96,7 @@ TEST(Update, StepsMoveParametersAndAccumulatorsAsTheOracleDoes) {
         // Threshold 0: every sum but 0 moves. Sigma-delta has no such case.
         if (rule.matrix_threshold == 0 && update == UpdateRule::sigma_delta) continue;
         for (bool wide : {false, true}) {
-          SCOPED_TRACE(testing::Message() << isa << " rule " << static_cast<int>(update) << " wide "
+          SCOPED_TRACE(testing::Message() << name << " rule " << static_cast<int>(update) << " wide "
                                           << wide << " threshold " << rule.matrix_threshold);
           oracle::Vector z;
           std::vector<int32_t> accumulators;

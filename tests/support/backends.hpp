@@ -1,11 +1,9 @@
-// The CPU backend with each instruction set that this machine has.
+// The backends that a test program tests.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
-#include <iostream>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,34 +13,10 @@
 
 namespace eggroll::test {
 
-inline const std::vector<std::string>& instruction_sets() {
-  static const std::vector<std::string> sets = [] {
-    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512vnni") &&
-                        __builtin_cpu_supports("avx512vbmi");
-    std::vector<std::string> here{"scalar"};
-    const auto take = [&](const char* name, bool supported) {
-      if (supported)
-        here.push_back(name);
-      else
-        std::cout << "not tested, this machine lacks it: " << name << std::endl;
-    };
-    take("avx2", __builtin_cpu_supports("avx2"));
-    take("avx512", avx512);
-    return here;
-  }();
-  return sets;
-}
-
-inline std::unique_ptr<Backend> backend_on(const std::string& isa,
-                                           const BackendSettings& settings) {
-  setenv("EGGROLL_ISA", isa.c_str(), 1);
-  std::unique_ptr<Backend> backend = make_backend("cpu", settings);
-  unsetenv("EGGROLL_ISA");
-  EXPECT_NE(backend->description().find(isa), std::string::npos) << backend->description();
-  return backend;
-}
+// What is tested: "cpu scalar", "cpu avx2", ..., or "cuda". Which ones, is for the test program that
+// is linked: support/cpu_backends.cpp or support/cuda_backends.cpp.
+const std::vector<std::string>& backends();
+std::unique_ptr<Backend> backend_on(const std::string& name, const BackendSettings& settings);
 
 // Z of the whole arena, each element from the one bucket that holds it.
 inline std::vector<int64_t> reconstructed(Backend& backend, uint32_t epoch,

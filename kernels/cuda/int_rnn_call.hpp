@@ -1,0 +1,116 @@
+// What the kernel of the integer model is told: everything it reads and writes, by value.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common/rules.hpp"
+#include "kernels/cuda/noise.cuh"
+#include "kernels/fixed_point.hpp"
+
+namespace eggroll::cuda {
+
+inline constexpr int kThreads = 256;  // of a block
+inline constexpr int kWarps = kThreads / 32;
+
+struct ScoreTables {
+  uint32_t exp2_mantissa[16];
+  uint32_t log2_edge[16];  // the last one is not used
+};
+
+struct RowsCall {
+  // the model
+  const int8_t* parameters = nullptr;  // in layout order
+  uint32_t layers = 0, width = 0;
+  int log2_width = 0;
+  int terms = 0;  // noise_rank
+  int matrix_shift = 0, vector_shift = 0;
+  Rounding rounding = Rounding::nearest;
+  NoiseTables noise_tables;
+  ScoreTables score_tables;
+  uint64_t seed = 0;
+  uint32_t noise_epoch = 0;
+
+  // the rows: two of a pair next to each other, or streams
+  uint32_t rows = 0;
+  uint32_t tokens = 0;
+  const uint32_t* pair = nullptr;      // [rows / 2] perturbed: number in the population
+  const uint32_t* text_row = nullptr;  // [rows / 2] perturbed; a stream reads the row of its number
+  const uint8_t* text = nullptr;       // [text rows, tokens + 1]
+
+  // what they carry: slot row * slots_per_pair / 2 of [slots, layers, width]; none: zero at first
+  int8_t* states = nullptr;
+  int slots_per_pair = 0;
+  int saved_parity = -1;  // rows row % 2 == saved_parity leave their states; -1: all
+  // what comes out
+  int32_t* score = nullptr;            // [rows], sums over tokens
+  const double* exact_exp2 = nullptr;  // [256]; streams only
+  double* exact_sum = nullptr;         // [rows, tokens], see loss_2e24; streams only
+  int8_t* logit_of_target = nullptr;   // the same
+  int8_t* logits = nullptr;            // [256] of the first row after the last token; may be null
+  const int32_t* give_up = nullptr;    // turns nonzero when nothing of this is wanted any more
+
+  // of each block that runs
+  int8_t* noise = nullptr;  // see BlockNoise
+  size_t noise_bytes = 0;
+  int8_t* working_states = nullptr;  // [layers, rows of a block, width]
+  int8_t* activations = nullptr;     // where they are not in shared memory
+};
+
+// Noise of a block of `pairs` pairs, in bytes from the start of the block's share:
+//   matrices and embedding, in layout order: [pairs, r (in + out)], elements in address order (B,
+//   then A)
+//   perturbed vectors, in layout order: [pairs, width / 8, 16], eight elements of both members as
+//   they stand in a plane
+struct BlockNoise {
+  uint32_t layers, width, terms, pairs;
+
+  EGGROLL_HD constexpr size_t of_pair_embedding() const {
+    return size_t{terms} * (256 + width);  // emb and head alike
+  }
+  EGGROLL_HD constexpr size_t of_layer() const { return size_t{terms} * 18 * width; }
+  // matrix: 0 emb, 1 head, 2 + 6 l + k as in the layout
+  EGGROLL_HD constexpr size_t matrix(uint32_t tensor) const {
+    if (tensor < 2) return pairs * tensor * of_pair_embedding();
+    const uint32_t layer = (tensor - 2) / 6, which = (tensor - 2) % 6;
+    const uint32_t widths = which <= 4 ? 2 * which : 13;  // Wf, Uf, Wh, Uh: 2 each, W1: 5
+    return pairs * (2 * of_pair_embedding() + layer * of_layer() + size_t{terms} * widths * width);
+  }
+  EGGROLL_HD constexpr size_t vector(uint32_t which) const {  // 4 l + k; 4 layers: ln_out
+    return pairs * (2 * of_pair_embedding() + layers * of_layer() + size_t{2} * which * width);
+  }
+  EGGROLL_HD constexpr size_t bytes() const { return vector(4 * layers + 1); }
+};
+
+// Shared memory of a block: what is always there, then the activations if they fit.
+struct BlockMemory {
+  NoiseTables noise_tables;
+  ScoreTables score_tables;
+  int32_t is_given_up;
+  int32_t unused[3];
+  // and then: int32 projection[3][terms][rows], int32 score[rows], uint8 token[rows],
+  // uint8 target[rows]
+};
+EGGROLL_HD constexpr size_t shared_bytes_before_activations(int rows, int terms) {
+  const size_t bytes =
+      sizeof(BlockMemory) + static_cast<size_t>(rows) * (3 * 4 * static_cast<size_t>(terms) + 6);
+  return (bytes + 127) / 128 * 128;
+}
+// Planes of [pairs, width / 8, 16] int8: eight elements of both members of a pair, four and four in
+// turn. x, normed, state, and four of the hidden layer, which hold the parts of the gates before
+// and the logits after.
+enum Plane : uint32_t {
+  kX,
+  kNormed,
+  kState,
+  kWide,
+  kForget = kWide,
+  kGated,
+  kCandidate,
+  kPlanes = 7
+};
+EGGROLL_HD constexpr size_t activation_bytes(int rows, uint32_t width) {
+  return static_cast<size_t>(rows) * width * kPlanes;
+}
+
+}  // namespace eggroll::cuda

@@ -1,0 +1,384 @@
+// Z = sum_j d_j A_j B_j^T on the device, the twin of cpu/update.cpp: operands (diag(d) A)^T and B^T
+// of a stretch of terms (a term is a pair and one of its r products) are made from their addresses,
+// a product on the tensor cores adds them up, and integers make the order of all that irrelevant.
+// Then the step.
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <thread>
+
+#include "common/check.hpp"
+#include "kernels/cuda/backend.hpp"
+#include "kernels/cuda/noise.cuh"
+#include "kernels/cuda/tensor_core.cuh"
+#include "kernels/fixed_point.hpp"
+#include "kernels/update_plan.hpp"
+
+namespace eggroll::cuda {
+namespace {
+
+constexpr uint32_t kStretch = 16384;  // terms: operands of the largest tensors stay in the L2 cache
+constexpr uint32_t kSplit = 1024;     // terms that one block adds up; the blocks' sums meet in Z
+constexpr uint32_t kTile = 128;       // outputs x inputs of a block
+constexpr uint32_t kPairsOfThread = 64;
+
+struct Operands {
+  NoiseTables tables;
+  NoiseAddress at;  // of the tensor; the pair is that of each term
+  const uint32_t* pair;
+  const int8_t* d;
+  uint32_t terms;      // of the stretch
+  uint32_t row_bytes;  // terms of a row, filled up with zeros
+  uint32_t noise_rank, in, out;
+  int8_t* left;   // [out, row_bytes], d A
+  int8_t* right;  // [in, row_bytes], B
+};
+
+// A thread makes eight elements of four terms: eight rows, four bytes each.
+__global__ __launch_bounds__(256) void make_operands(const __grid_constant__ Operands o) {
+  NoiseTables& tables = *shared_memory<NoiseTables>();
+  copy_tables(o.tables, &tables);
+  __syncthreads();
+  const uint32_t first_term = 4 * (blockIdx.x * blockDim.x + threadIdx.x);
+  if (first_term >= o.row_bytes) return;
+  const bool is_left = 8 * blockIdx.y >= o.in;
+  const uint32_t row = is_left ? 8 * blockIdx.y - o.in : 8 * blockIdx.y;
+  uint32_t words[8] = {};
+#pragma unroll
+  for (uint32_t k = 0; k < 4; ++k) {
+    const uint32_t term = first_term + k;
+    if (term >= o.terms) break;
+    const uint32_t j = term / o.noise_rank, q = term % o.noise_rank;
+    const uint32_t element = is_left ? o.noise_rank * o.in + q * o.out + row : q * o.in + row;
+    NoiseAddress at = o.at;
+    at.pair = o.pair[j];
+    const uint2 noise = noise_bytes(tables, at, element / 8);
+    const int32_t factor = is_left ? o.d[j] : 1;
+#pragma unroll
+    for (int e = 0; e < 8; ++e)
+      words[e] |= uint32_t{static_cast<uint8_t>(factor * signed_byte(noise, e))} << 8 * k;
+  }
+  int8_t* to = (is_left ? o.left : o.right) + size_t{row} * o.row_bytes + first_term;
+#pragma unroll
+  for (uint32_t e = 0; e < 8; ++e)
+    *reinterpret_cast<uint32_t*>(to + size_t{e} * o.row_bytes) = words[e];
+}
+
+// z[o, i] += sum over terms of left[o] right[i]. A block of eight warps makes 128 x 128 of z from
+// kSplit terms, a warp 64 x 32; the tensor cores' inner index is the term, in any order.
+__global__ __launch_bounds__(256) void add_product(const int8_t* left, const int8_t* right,
+                                                   uint32_t out, uint32_t in, uint32_t row_bytes,
+                                                   int32_t* z) {
+  const uint32_t warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const uint32_t first_out = kTile * blockIdx.y + 64 * (warp / 4);
+  const uint32_t first_in = kTile * blockIdx.x + 32 * (warp % 4);
+  if (first_out >= out || first_in >= in) return;
+  const uint32_t begin = kSplit * blockIdx.z;
+  const uint32_t end = begin + kSplit < row_bytes ? begin + kSplit : row_bytes;
+  int32_t sum[4][4][4] = {};
+  const int8_t* l = left + size_t{first_out + g} * row_bytes + 16 * t;
+  const int8_t* r = right + size_t{first_in + g} * row_bytes + 16 * t;
+  const auto load = [row_bytes](const int8_t* from, uint32_t row, uint32_t term) {
+    return __ldg(reinterpret_cast<const uint4*>(from + size_t{row} * row_bytes + term));
+  };
+  for (uint32_t term = begin; term < end; term += 64) {
+    uint4 b[4];
+#pragma unroll
+    for (uint32_t j = 0; j < 4; ++j) b[j] = load(r, 8 * j, term);
+#pragma unroll
+    for (uint32_t i = 0; i < 4; ++i) {
+      const uint4 upper = load(l, 16 * i, term), lower = load(l, 16 * i + 8, term);
+      const uint32_t low[4] = {upper.x, lower.x, upper.y, lower.y};
+      const uint32_t high[4] = {upper.z, lower.z, upper.w, lower.w};
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        multiply_accumulate(sum[i][j], low, b[j].x, b[j].y);
+        multiply_accumulate(sum[i][j], high, b[j].z, b[j].w);
+      }
+    }
+  }
+#pragma unroll
+  for (uint32_t i = 0; i < 4; ++i)
+#pragma unroll
+    for (uint32_t j = 0; j < 4; ++j)
+#pragma unroll
+      for (uint32_t e = 0; e < 4; ++e)
+        atomicAdd(z + size_t{first_out + 16 * i + g + 8 * (e / 2)} * in + first_in + 8 * j + 2 * t +
+                      e % 2,
+                  sum[i][j][e]);
+}
+
+struct VectorSums {
+  NoiseTables tables;
+  NoiseAddress at;
+  const uint32_t* pair;
+  const int8_t* d;
+  uint32_t pairs, length;
+  int32_t* z;  // [length]
+};
+
+// z_i += sum over pairs of d v_i v_{n + i}; a thread adds eight elements over kPairsOfThread pairs.
+__global__ __launch_bounds__(256) void add_vectors(const __grid_constant__ VectorSums v) {
+  NoiseTables& tables = *shared_memory<NoiseTables>();
+  copy_tables(v.tables, &tables);
+  __syncthreads();
+  const uint32_t blocks = v.length / 8;
+  const uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;
+  const uint32_t block = thread % blocks;
+  const uint32_t first = thread / blocks * kPairsOfThread;
+  if (first >= v.pairs) return;
+  const uint32_t end = first + kPairsOfThread < v.pairs ? first + kPairsOfThread : v.pairs;
+  int32_t sum[8] = {};
+  for (uint32_t j = first; j < end; ++j) {
+    NoiseAddress at = v.at;
+    at.pair = v.pair[j];
+    const uint2 a = noise_bytes(tables, at, block), b = noise_bytes(tables, at, blocks + block);
+    const int32_t d = v.d[j];
+#pragma unroll
+    for (int k = 0; k < 8; ++k) sum[k] += d * signed_byte(a, k) * signed_byte(b, k);
+  }
+#pragma unroll
+  for (int k = 0; k < 8; ++k) atomicAdd(v.z + 8 * block + k, sum[k]);
+}
+
+// wide += z, and z becomes zero.
+__global__ __launch_bounds__(256) void move_to_wide(int32_t* z, int64_t* wide, size_t size) {
+  const size_t i = size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= size) return;
+  wide[i] += z[i];
+  z[i] = 0;
+}
+
+__global__ __launch_bounds__(256) void find_largest(const int64_t* wide, size_t size,
+                                                    unsigned long long* largest) {
+  unsigned long long mine = 0;
+  for (size_t i = size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < size;
+       i += size_t{gridDim.x} * blockDim.x) {
+    const unsigned long long magnitude =
+        static_cast<unsigned long long>(wide[i] < 0 ? -wide[i] : wide[i]);
+    if (magnitude > mine) mine = magnitude;
+  }
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    const unsigned long long other = __shfl_xor_sync(0xffffffffu, mine, lanes);
+    if (other > mine) mine = other;
+  }
+  if (threadIdx.x % 32 == 0) atomicMax(largest, mine);
+}
+
+__global__ __launch_bounds__(256) void narrow_sums(const int64_t* wide, int32_t* z, size_t size) {
+  const size_t i = size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i < size) z[i] = static_cast<int32_t>(wide[i]);
+}
+
+template <typename Sum>
+__global__ __launch_bounds__(256) void step_parameters(const Sum* z, size_t size, int64_t threshold,
+                                                       int32_t* accumulators, int8_t* parameters,
+                                                       unsigned long long* changed) {
+  const size_t i = size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  uint32_t moved = 0;
+  if (i < size)
+    moved = accumulators == nullptr
+                ? step_by_sign(z[i], threshold, parameters[i])
+                : step_by_evidence(z[i], threshold, accumulators[i], parameters[i]);
+  for (int lanes = 16; lanes > 0; lanes /= 2) moved += __shfl_xor_sync(0xffffffffu, moved, lanes);
+  if (threadIdx.x % 32 == 0 && moved != 0)
+    atomicAdd(changed, static_cast<unsigned long long>(moved));
+}
+
+LaunchShape one_thread_each(size_t size) {
+  return {dim3(static_cast<unsigned>((size + 255) / 256))};
+}
+
+}  // namespace
+
+void CudaBackend::plan_update() {
+  const UpdatePlan plan = eggroll::plan_update(layout_);
+  buckets_ = plan.buckets;
+  bucket_is_vectors_ = plan.bucket_is_vectors;
+  bucket_ready_.resize(buckets_.size());
+  where_.assign(buckets_.size(), Where::device);
+  size_t longest = 0;
+  for (const TensorSpec& tensor : layout_.tensors())
+    if (tensor.kind != TensorKind::vector)
+      longest = std::max<size_t>(longest, std::max(tensor.rows, tensor.cols));
+  left_ = DeviceBuffer<int8_t>(longest * kStretch);
+  right_ = DeviceBuffer<int8_t>(longest * kStretch);
+}
+
+// Terms of the active pairs [first, first + count).
+void CudaBackend::sum_matrix(uint32_t tensor, uint32_t epoch, size_t first, size_t count) {
+  const TensorSpec& spec = layout_[tensor];
+  const uint32_t rank = static_cast<uint32_t>(settings_.noise_rank);
+  const size_t pairs_at_a_time = kStretch / rank;
+  for (size_t done = 0; done < count; done += pairs_at_a_time) {
+    const uint32_t terms = static_cast<uint32_t>(std::min(pairs_at_a_time, count - done)) * rank;
+    const uint32_t row_bytes = (terms + 63) / 64 * 64;
+    const Operands operands = {.tables = noise_tables(),
+                               .at = {settings_.seed, epoch, tensor, 0},
+                               .pair = active_pair_.data() + first + done,
+                               .d = active_d_.data() + first + done,
+                               .terms = terms,
+                               .row_bytes = row_bytes,
+                               .noise_rank = rank,
+                               .in = spec.cols,
+                               .out = spec.rows,
+                               .left = left_.data(),
+                               .right = right_.data()};
+    launch(
+        make_operands,
+        {dim3((row_bytes / 4 + 255) / 256, (spec.rows + spec.cols) / 8), 256, sizeof(NoiseTables)},
+        stream_, operands);
+    launch(add_product,
+           {dim3((spec.cols + kTile - 1) / kTile, (spec.rows + kTile - 1) / kTile,
+                 (row_bytes + kSplit - 1) / kSplit)},
+           stream_, left_.data(), right_.data(), spec.rows, spec.cols, row_bytes,
+           z_.data() + spec.offset);
+  }
+}
+
+void CudaBackend::sum_bucket(size_t bucket, uint32_t epoch, size_t first, size_t count) {
+  const auto [offset, size] = buckets_[bucket];
+  for (uint32_t t = 0; t < layout_.tensors().size(); ++t) {
+    const TensorSpec& tensor = layout_[t];
+    if (tensor.offset < offset || tensor.offset >= offset + size || count == 0) continue;
+    if (tensor.kind != TensorKind::vector) {
+      sum_matrix(t, epoch, first, count);
+      continue;
+    }
+    const VectorSums sums = {.tables = noise_tables(),
+                             .at = {settings_.seed, epoch, t, 0},
+                             .pair = active_pair_.data() + first,
+                             .d = active_d_.data() + first,
+                             .pairs = static_cast<uint32_t>(count),
+                             .length = tensor.rows,
+                             .z = z_.data() + tensor.offset};
+    LaunchShape shape =
+        one_thread_each((count + kPairsOfThread - 1) / kPairsOfThread * (tensor.rows / 8));
+    shape.shared_bytes = sizeof(NoiseTables);
+    launch(add_vectors, shape, stream_, sums);
+  }
+}
+
+void CudaBackend::reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, bool wide,
+                              const ReconstructionProgress& progress) {
+  require(d.size() == pairs_.count, "one difference for each assigned pair");
+  use_device();
+  std::vector<uint32_t> active_pair;
+  std::vector<int8_t> active_d;
+  for (size_t j = 0; j < d.size(); ++j) {
+    if (d[j] == 0) continue;
+    active_pair.push_back(static_cast<uint32_t>(pairs_.first + j));
+    active_d.push_back(d[j]);
+  }
+  const size_t active = active_pair.size();
+  if (active_pair_.size() < active) {
+    active_pair_ = DeviceBuffer<uint32_t>(active);
+    active_d_ = DeviceBuffer<int8_t>(active);
+  }
+  copy_to_device(active_pair_.data(), active_pair, stream_);
+  copy_to_device(active_d_.data(), active_d, stream_);
+  fill_with_zeros(z_.data(), z_.size(), stream_);
+  if (wide) {
+    if (wide_z_.size() == 0) wide_z_ = DeviceBuffer<int64_t>(layout_.size());
+    fill_with_zeros(wide_z_.data(), wide_z_.size(), stream_);
+  }
+  std::ranges::fill(where_, Where::device);
+
+  // Everything is asked for at once; the device comes to the buckets in order.
+  const size_t stretch = wide ? kPairsWithin32Bits / static_cast<size_t>(settings_.noise_rank)
+                              : std::max<size_t>(active, 1);
+  for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
+    const auto [offset, size] = buckets_[bucket];
+    for (size_t first = 0; first < active; first += stretch) {
+      sum_bucket(bucket, noise_epoch, first, std::min(stretch, active - first));
+      if (wide)
+        launch(move_to_wide, one_thread_each(size), stream_, z_.data() + offset,
+               wide_z_.data() + offset, size);
+    }
+    bucket_ready_[bucket].record(stream_);
+  }
+  for (size_t bucket = 0; bucket < buckets_.size();) {
+    progress.poll();
+    if (bucket_ready_[bucket].has_passed())
+      progress.bucket_ready(bucket++);
+    else
+      std::this_thread::sleep_for(std::chrono::microseconds(5));
+  }
+}
+
+std::span<int32_t> CudaBackend::partial_update(size_t bucket) {
+  use_device();
+  const auto [offset, size] = buckets_[bucket];
+  if (host_z_.size() == 0) host_z_ = PinnedBuffer<int32_t>(layout_.size());
+  const std::span<int32_t> part = host_z_.span().subspan(offset, size);
+  copy_to_host(part, z_.data() + offset, copies_);
+  copies_.synchronize();
+  where_[bucket] = Where::host;
+  return part;
+}
+
+std::span<int64_t> CudaBackend::wide_partial_update(size_t bucket) {
+  use_device();
+  const auto [offset, size] = buckets_[bucket];
+  if (host_wide_z_.size() == 0) host_wide_z_ = PinnedBuffer<int64_t>(layout_.size());
+  const std::span<int64_t> part = host_wide_z_.span().subspan(offset, size);
+  copy_to_host(part, wide_z_.data() + offset, copies_);
+  copies_.synchronize();
+  where_[bucket] = Where::host;
+  return part;
+}
+
+std::optional<DeviceSums> CudaBackend::device_partial_update(size_t bucket, bool wide) {
+  const auto [offset, size] = buckets_[bucket];
+  where_[bucket] = Where::device;
+  if (wide) return DeviceSums{wide_z_.data() + offset, size, true};
+  return DeviceSums{z_.data() + offset, size, false};
+}
+
+int64_t CudaBackend::largest_magnitude(size_t bucket) {
+  use_device();
+  const auto [offset, size] = buckets_[bucket];
+  fill_with_zeros(counter_.data(), 1, stream_);
+  launch(find_largest, {dim3(multiprocessors_)}, stream_, wide_z_.data() + offset, size,
+         counter_.data());
+  unsigned long long largest = 0;
+  copy_to_host(std::span(&largest, 1), counter_.data(), stream_);
+  stream_.synchronize();
+  return static_cast<int64_t>(largest);
+}
+
+void CudaBackend::narrow(size_t bucket) {
+  use_device();
+  const auto [offset, size] = buckets_[bucket];
+  launch(narrow_sums, one_thread_each(size), stream_, wide_z_.data() + offset, z_.data() + offset,
+         size);
+  stream_.synchronize();
+}
+
+uint64_t CudaBackend::step(size_t bucket, const StepRule& rule, bool wide) {
+  use_device();
+  const auto [offset, size] = buckets_[bucket];
+  const int64_t threshold = std::max<int64_t>(
+      1, bucket_is_vectors_[bucket] ? rule.vector_threshold : rule.matrix_threshold);
+  if (where_[bucket] == Where::host) {
+    if (wide)
+      copy_to_device(wide_z_.data() + offset, host_wide_z_.span().subspan(offset, size), stream_);
+    else
+      copy_to_device(z_.data() + offset, host_z_.span().subspan(offset, size), stream_);
+  }
+  int32_t* accumulators =
+      settings_.update == UpdateRule::sigma_delta ? accumulators_.data() + offset : nullptr;
+  fill_with_zeros(counter_.data(), 1, stream_);
+  if (wide)
+    launch(step_parameters<int64_t>, one_thread_each(size), stream_, wide_z_.data() + offset, size,
+           threshold, accumulators, parameters_.data() + offset, counter_.data());
+  else
+    launch(step_parameters<int32_t>, one_thread_each(size), stream_, z_.data() + offset, size,
+           threshold, accumulators, parameters_.data() + offset, counter_.data());
+  unsigned long long changed = 0;
+  copy_to_host(std::span(&changed, 1), counter_.data(), stream_);
+  stream_.synchronize();
+  return changed;
+}
+
+}  // namespace eggroll::cuda

@@ -1,0 +1,55 @@
+// What the twins of the integer model share besides its scalar arithmetic: where its tensors stand,
+// and the exact loss of a byte.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "common/parameters.hpp"
+#include "kernels/backend.hpp"
+
+namespace eggroll {
+
+// Where a tensor stands in int_rnn_layout.
+inline constexpr size_t kEmbedding = 0, kHead = 1;
+enum LayerMatrix : size_t { kWf, kUf, kWh, kUh, kW1, kW2 };
+enum LayerVector : size_t { kBf, kBh, kLn1, kLn2 };
+inline constexpr size_t matrix_index(uint32_t layer, LayerMatrix which) {
+  return 2 + 6 * size_t{layer} + which;
+}
+inline constexpr size_t vector_index(const IntRnnShape& shape, uint32_t layer, LayerVector which) {
+  return 2 + 6 * size_t{shape.layers} + 4 * size_t{layer} + which;
+}
+inline constexpr size_t out_norm_index(const IntRnnShape& shape) {
+  return 2 + 10 * size_t{shape.layers};
+}
+
+// Whether every member's slice lies in the text.
+inline bool reads_text(const Segments& s, PairRange pairs) {
+  return s.position < s.slice_bytes &&
+         (2 * pairs.end() + s.group_size - 1) / s.group_size * s.slice_bytes <= s.text.size();
+}
+inline constexpr const char* kReadsText = "every member's slice lies in the text";
+
+// 2^(v / 16) for the 256 values of logit + 128.
+inline const std::array<double, 256>& exact_exp2() {
+  static const auto kTable = [] {
+    std::array<double, 256> table;
+    for (int v = 0; v < 256; ++v) table[v] = std::exp2(v / 16.0);
+    return table;
+  }();
+  return kTable;
+}
+
+// Exact loss of a byte in 2^-24 bit under the distribution of the integer logits. sum: of
+// exact_exp2 over them, those of logits k, k + 4, ... one after another for k = 0 ... 3, and then
+// (0
+// + 1) + (2 + 3): the same double on every twin.
+inline int64_t loss_2e24(double sum, int8_t logit_of_target) {
+  const double bits = std::log2(sum) - (logit_of_target + 128) / 16.0;
+  return std::llround(bits * 16777216.0);
+}
+
+}  // namespace eggroll
