@@ -199,6 +199,10 @@ void CudaBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> scor
     const uint64_t count = std::min(at_a_time, pairs_.count - first);
     Batch batch;
     batch.first_state = first * state_slots_per_pair(settings_.carry);
+    batch.pair.reserve(count);
+    batch.text_row.reserve(count);
+    batch.text.reserve((2 * count / evaluation.segments.group_size + 1) *
+                       (uint64_t{evaluation.segments.tokens} + 1));
     add_to_batch(batch, evaluation.segments, {pairs_.first + first, count});
     run_batch(evaluation, batch, score.subspan(2 * first, 2 * count));
   }

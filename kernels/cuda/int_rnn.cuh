@@ -43,9 +43,21 @@ __device__ inline int32_t byte_of_pair(const uint4& bytes, int member, int k) {
   const uint32_t low = member == 0 ? bytes.x : bytes.y, high = member == 0 ? bytes.z : bytes.w;
   return signed_byte(k < 4 ? low : high, k % 4);
 }
-__device__ inline uint4 bytes_of_pair(const int32_t (&v)[2][8]) {
-  const uint2 first = packed_bytes(v[0]), second = packed_bytes(v[1]);
-  return make_uint4(first.x, second.x, first.y, second.y);
+// Each clipped to +-127.
+__device__ inline uint4 clipped_bytes_of_pair(const int32_t (&v)[2][8]) {
+  uint32_t words[4];
+#pragma unroll
+  for (int word = 0; word < 4; ++word) {
+    const int32_t(&from)[8] = v[word % 2];
+    int32_t kept[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const int32_t value = from[4 * (word / 2) + k];
+      kept[k] = value < -127 ? -127 : value;
+    }
+    words[word] = saturated_bytes(kept[0], kept[1], kept[2], kept[3]);
+  }
+  return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
 template <int kTiles, bool kPerturbed, bool kShared>
@@ -285,10 +297,10 @@ class BlockOfRows {
         const int32_t z = signed_byte(v, k) * signed_byte(w, k);
 #pragma unroll
         for (int s = 0; s < 2; ++s)
-          members[s][k] = clip8(signed_byte(p, k) +
-                                round_shift(s == 0 ? z : -z, call_.vector_shift, call_.rounding));
+          members[s][k] =
+              signed_byte(p, k) + round_shift(s == 0 ? z : -z, call_.vector_shift, call_.rounding);
       }
-      store(noise_ + noise_layout_.vector(vector) + size_t{16} * i, bytes_of_pair(members));
+      store(noise_ + noise_layout_.vector(vector) + size_t{16} * i, clipped_bytes_of_pair(members));
     }
   }
 
@@ -315,10 +327,10 @@ class BlockOfRows {
           const uint2 row = load<uint2>(call_.parameters + bytes[s] * width_ + at);
 #pragma unroll
           for (int k = 0; k < 8; ++k)
-            moved[s][k] = clip8(signed_byte(row, k) +
-                                round_shift(moved[s][k], call_.matrix_shift, call_.rounding));
+            moved[s][k] =
+                signed_byte(row, k) + round_shift(moved[s][k], call_.matrix_shift, call_.rounding);
         }
-        store(plane(kX) + place(pair, at, width_), bytes_of_pair(moved));
+        store(plane(kX) + place(pair, at, width_), clipped_bytes_of_pair(moved));
       }
     }
   }
@@ -357,7 +369,7 @@ class BlockOfRows {
             normed[s][k] = clip8(static_cast<int32_t>(
                 floorf((static_cast<float>(byte_of_pair(u, s, k) * byte_of_pair(w, s, k)) + 0.5f) *
                        scale[s])));
-        store(plane(kNormed) + place(pair, at, width_), bytes_of_pair(normed));
+        store(plane(kNormed) + place(pair, at, width_), clipped_bytes_of_pair(normed));
       }
     }
   }
@@ -440,94 +452,115 @@ class BlockOfRows {
                                const int32_t (&sum)[kTiles][4][4]) {
     const int shift = kFractionBits + call_.log2_width / 2 + (p.in == width_ ? 0 : 1);  // sqrt(in)
     const bool wide = kPerturbed && needs_64_bits(p.in, call_.terms);
+    const uint32_t pair_bytes = static_cast<uint32_t>(call_.terms) * (p.in + p.out);
+    const int8_t* a = noise_ + noise_layout_.matrix(p.tensor) + size_t{g} * pair_bytes +
+                      size_t{static_cast<uint32_t>(call_.terms)} * p.in + o;
+    const int32_t* projected = projection(p.projection) + 2 * g;
+    const uint32_t at = place(g, o, p.out);
 #pragma unroll
     for (uint32_t i = 0; i < kTiles; ++i) {
-      const uint32_t pair = 8 * i + g;
       int32_t y[2][8] = {};
       if (kPerturbed) {
-        const int8_t* a = matrix_noise(p.tensor, pair, p.in, p.out) +
-                          size_t{static_cast<uint32_t>(call_.terms)} * p.in + o;
-        const int32_t* projected = projection(p.projection) + 2 * pair;
         if (wide)
-          perturb<int64_t>(a, p.out, projected, y);
+          perturb<int64_t>(a + 8 * i * pair_bytes, p.out, projected + 16 * i, y);
         else
-          perturb<int32_t>(a, p.out, projected, y);
+          perturb<int32_t>(a + 8 * i * pair_bytes, p.out, projected + 16 * i, y);
       }
 #pragma unroll
       for (int s = 0; s < 2; ++s)
 #pragma unroll
-        for (int k = 0; k < 8; ++k)
-          y[s][k] = clip8((sum[i][k / 2][2 * s + k % 2] + y[s][k]) >> shift);
-      finish(p, pair, o, y);
+        for (int k = 0; k < 8; ++k) y[s][k] = (sum[i][k / 2][2 * s + k % 2] + y[s][k]) >> shift;
+      finish(p, 8 * i + g, o, at + 16 * i * p.out, y);
     }
   }
+  // Where the perturbation is rounded one way or the other is one decision for all sixteen.
   template <typename Sum>
   __device__ void perturb(const int8_t* a, uint32_t out, const int32_t* projected,
                           int32_t (&moved)[2][8]) const {
-    Sum sums[2][8] = {};
-    for (int q = 0; q < call_.terms; ++q, a += out, projected += kRows) {
-      const uint2 noise = load<uint2>(a);
+    Sum sums[2][8];
+    add_terms<true>(a, projected, sums);
+    for (int q = 1; q < call_.terms; ++q)
+      add_terms<false>(a + size_t{static_cast<uint32_t>(q)} * out,
+                       projected + q * static_cast<int>(kRows), sums);
+    if (call_.rounding == Rounding::nearest)
+      round_all<Rounding::nearest>(sums, moved);
+    else
+      round_all<Rounding::floor>(sums, moved);
+  }
+  template <bool kFirst, typename Sum>
+  __device__ static void add_terms(const int8_t* a, const int32_t* projected, Sum (&sums)[2][8]) {
+    const uint2 noise = load<uint2>(a);
 #pragma unroll
-      for (int s = 0; s < 2; ++s) {
-        const Sum factor = projected[s];
+    for (int s = 0; s < 2; ++s) {
+      const Sum factor = projected[s];
 #pragma unroll
-        for (int k = 0; k < 8; ++k) sums[s][k] += factor * signed_byte(noise, k);
-      }
+      for (int k = 0; k < 8; ++k)
+        sums[s][k] = (kFirst ? Sum{0} : sums[s][k]) + factor * signed_byte(noise, k);
     }
+  }
+  template <Rounding rounding, typename Sum>
+  __device__ void round_all(const Sum (&sums)[2][8], int32_t (&moved)[2][8]) const {
 #pragma unroll
     for (int s = 0; s < 2; ++s)
 #pragma unroll
       for (int k = 0; k < 8; ++k)
-        moved[s][k] =
-            static_cast<int32_t>(round_shift(sums[s][k], call_.matrix_shift, call_.rounding));
+        moved[s][k] = static_cast<int32_t>(round_shift(sums[s][k], call_.matrix_shift, rounding));
   }
 
-  __device__ void finish(const Product& p, uint32_t pair, uint32_t o, int32_t (&y)[2][8]) {
+  // y: not yet clipped; at: where it stands in a plane of the product's outputs.
+  __device__ void finish(const Product& p, uint32_t pair, uint32_t o, uint32_t at,
+                         int32_t (&y)[2][8]) {
+    const uint4 product = clipped_bytes_of_pair(y);
     if (p.finish == Finish::store) {
-      store(plane(p.to) + place(pair, o, p.out), bytes_of_pair(y));
+      store(plane(p.to) + at, product);
       return;
     }
-    const uint32_t at = place(pair, o, width_);
+    int32_t sum[2][8];
     if (p.finish == Finish::residual) {
       const uint4 x = load<uint4>(plane(kX) + at);
 #pragma unroll
       for (int s = 0; s < 2; ++s)
 #pragma unroll
-        for (int k = 0; k < 8; ++k) y[s][k] = clip8(byte_of_pair(x, s, k) + y[s][k]);
-      store(plane(kX) + at, bytes_of_pair(y));
+        for (int k = 0; k < 8; ++k) sum[s][k] = byte_of_pair(x, s, k) + byte_of_pair(product, s, k);
+      store(plane(kX) + at, clipped_bytes_of_pair(sum));
       return;
     }
     const uint4 bias = vector_of_pair(p.vector, pair, o);
+    const uint4 other = load<uint4>(plane(p.finish == Finish::forget ? kForget : kCandidate) + at);
     const uint4 state = load<uint4>(plane(kState) + at);
-    const uint4 forget = load<uint4>(plane(kForget) + at);
-    int32_t other[2][8];
+#pragma unroll
+    for (int s = 0; s < 2; ++s)
+#pragma unroll
+      for (int k = 0; k < 8; ++k)
+        sum[s][k] =
+            byte_of_pair(other, s, k) + byte_of_pair(product, s, k) + byte_of_pair(bias, s, k);
+    const uint4 gate = clipped_bytes_of_pair(sum);
     if (p.finish == Finish::forget) {
 #pragma unroll
       for (int s = 0; s < 2; ++s)
 #pragma unroll
-        for (int k = 0; k < 8; ++k) {
-          y[s][k] = clip8(byte_of_pair(forget, s, k) + y[s][k] + byte_of_pair(bias, s, k));
-          other[s][k] = ((y[s][k] + 127) * byte_of_pair(state, s, k)) >> 8;
-        }
-      store(plane(kForget) + at, bytes_of_pair(y));
-      store(plane(kGated) + at, bytes_of_pair(other));
+        for (int k = 0; k < 8; ++k)
+          sum[s][k] = ((byte_of_pair(gate, s, k) + 127) * byte_of_pair(state, s, k)) >> 8;
+      store(plane(kForget) + at, gate);
+      store(plane(kGated) + at, clipped_bytes_of_pair(sum));
       return;
     }
-    const uint4 candidate = load<uint4>(plane(kCandidate) + at);
+    const uint4 forget = load<uint4>(plane(kForget) + at);
     const uint4 x = load<uint4>(plane(kX) + at);
+    int32_t next[2][8];
 #pragma unroll
     for (int s = 0; s < 2; ++s)
 #pragma unroll
       for (int k = 0; k < 8; ++k) {
         const int32_t h = byte_of_pair(state, s, k);
-        const int32_t c = clip8(byte_of_pair(candidate, s, k) + y[s][k] + byte_of_pair(bias, s, k));
-        y[s][k] = h + (((byte_of_pair(forget, s, k) + 127) * (c - h)) >> 8);
-        other[s][k] = clip8(byte_of_pair(x, s, k) + y[s][k]);
+        next[s][k] =
+            h + (((byte_of_pair(forget, s, k) + 127) * (byte_of_pair(gate, s, k) - h)) >> 8);
+        sum[s][k] = byte_of_pair(x, s, k) + next[s][k];
       }
-    const uint4 next = bytes_of_pair(y);
-    if (kShared) store(plane(kState) + at, next);
-    store(state_of_layer(layer_) + at, next);
-    store(plane(kX) + at, bytes_of_pair(other));
+    const uint4 next_state = clipped_bytes_of_pair(next);
+    if (kShared) store(plane(kState) + at, next_state);
+    store(state_of_layer(layer_) + at, next_state);
+    store(plane(kX) + at, clipped_bytes_of_pair(sum));
   }
 
   // ---- scores ----

@@ -1,6 +1,7 @@
-// The matrix instructions of the tensor cores that kernels use, one function each, and the dynamic
-// shared memory of a block (kernels use no other). A fragment is what one lane of a warp holds of a
-// small matrix; g = lane / 4, t = lane % 4 (PTX ISA, "Matrix Fragments for mma.m16n8k32" and
+// What kernels use of the machine beyond C++: the matrix instructions of the tensor cores, packing
+// with saturation, and the dynamic shared memory of a block (kernels use no other). A fragment is
+// what one lane of a warp holds of a small matrix; g = lane / 4, t = lane % 4 (PTX ISA, "Matrix
+// Fragments for mma.m16n8k32" and
 // "...m16n8k16").
 #pragma once
 
@@ -14,6 +15,14 @@ template <typename T>
 __device__ inline T* shared_memory() {
   extern __shared__ __align__(16) unsigned char eggroll_shared[];
   return reinterpret_cast<T*>(eggroll_shared);
+}
+
+// Four numbers as bytes, the first one lowest, each at most 127 and at least -128.
+__device__ inline uint32_t saturated_bytes(int32_t v0, int32_t v1, int32_t v2, int32_t v3) {
+  uint32_t upper, all;
+  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, 0;" : "=r"(upper) : "r"(v3), "r"(v2));
+  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(v1), "r"(v0), "r"(upper));
+  return all;
 }
 
 // C (16 x 8, int32) += A (16 x 32, int8) B (32 x 8, int8).

@@ -16,6 +16,13 @@ T* shared_memory() {
   return reinterpret_cast<T*>(eggroll_shared);
 }
 
+inline uint32_t saturated_bytes(int32_t v0, int32_t v1, int32_t v2, int32_t v3) {
+  uint32_t all = 0;
+  for (const int32_t v : {v3, v2, v1, v0})
+    all = all << 8 | static_cast<uint8_t>(v > 127 ? 127 : v < -128 ? -128 : v);
+  return all;
+}
+
 namespace emulation {
 
 struct Fragments {
