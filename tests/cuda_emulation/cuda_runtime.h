@@ -56,8 +56,10 @@ extern dim3 blockDim, gridDim;
 void __syncthreads();
 void __syncwarp(unsigned mask = 0xffffffffu);
 namespace cuda_emulation {
-// Each lane of the warp gives `size` bytes (at most 64); all lanes' come back, 64 bytes apart.
-const unsigned char* exchange_in_warp(const void* mine, size_t size);
+// Each lane of the warp gives `size` bytes (at most 64); all lanes' come back, 64 bytes apart,
+// after the last lane to come has worked on them.
+const unsigned char* exchange_in_warp(const void* mine, size_t size,
+                                      void (*by_last)(unsigned char* all) = nullptr);
 template <typename T>
 T from_lane(const unsigned char* all, unsigned lane) {
   T value;

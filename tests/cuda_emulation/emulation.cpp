@@ -32,7 +32,7 @@ std::map<const void*, size_t>& allowed_shared_bytes() {
 struct Warp {
   unsigned arrived = 0;
   uint64_t round = 0;
-  unsigned char values[2][32 * 64] = {};  // of this round and the one before
+  alignas(64) unsigned char values[2][32 * 64] = {};  // of this round and the one before
 };
 
 // A place to go on at. swapcontext asks the kernel for the signal mask each time, so it is used for
@@ -162,12 +162,14 @@ namespace cuda_emulation {
 
 unsigned lane() { return block.current % 32; }
 
-const unsigned char* exchange_in_warp(const void* mine, size_t size) {
+const unsigned char* exchange_in_warp(const void* mine, size_t size,
+                                      void (*by_last)(unsigned char* all)) {
   Warp& warp = block.warps[block.current / 32];
   const uint64_t round = warp.round;
   unsigned char* values = warp.values[round % 2];
   if (size != 0) std::memcpy(values + 64 * lane(), mine, size);
   if (++warp.arrived == threads_of_warp(block.current / 32)) {
+    if (by_last != nullptr) by_last(values);
     warp.arrived = 0;
     ++warp.round;
     block.has_moved = true;
@@ -233,7 +235,14 @@ const char* cudaGetErrorString(cudaError_t code) { return cudaGetErrorName(code)
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return cudaErrorInvalidDevice;
-  *properties = {"emulated device", 2, 9, 0, kSharedBytes, size_t{1} << 30, 50 << 20};
+  const char* shared_bytes = std::getenv("EMULATED_SHARED_BYTES");  // as a smaller device has
+  *properties = {"emulated device",
+                 2,
+                 9,
+                 0,
+                 shared_bytes == nullptr ? kSharedBytes : std::strtoull(shared_bytes, nullptr, 10),
+                 size_t{1} << 30,
+                 50 << 20};
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetPCIBusId(char* address, int size, int device) {
