@@ -1,0 +1,39 @@
+// Checks of the CUDA twin against the CPU twin and the oracle, with inputs drawn anew each time,
+// for machines that have a compiler and a GPU and nothing else: no test framework, no MPI. The CPU
+// twin is itself held to the oracle by tests/kernels.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace eggroll::gpu_check {
+
+class Checks {
+ public:
+  // Says what failed, and counts.
+  void expect(bool holds, const std::string& what);
+  // What the next checks are about; printed with a failure.
+  void about(std::string what) { about_ = std::move(what); }
+  int done() const { return done_; }
+  int failed() const { return failed_; }
+
+ private:
+  std::string about_;
+  int done_ = 0, failed_ = 0;
+};
+
+struct Options {
+  uint64_t seed = 0;
+  bool quick = false;  // few and small cases, for an emulated device or a memory checker
+};
+
+// Random runs of both twins side by side: scores, carried states, Z, parameters, accumulators,
+// streams, next bytes.
+void check_runs(const Options& options, Checks& checks);
+// Fifty generations of one larger model: the same parameters to the last bit.
+void check_long_run(const Options& options, Checks& checks);
+// Tiles handed out in any order, and work that is given up.
+void check_tiles(const Options& options, Checks& checks);
+
+}  // namespace eggroll::gpu_check
