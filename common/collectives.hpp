@@ -99,6 +99,8 @@ class Collectives {
   // of its bytes, and of an all-gather size - 1 times this rank's; what the library really sends
   // may be more.
   uint64_t bytes_sent() const { return bytes_sent_; }
+  // Counts what goes to the ranks of this group by another way than its own calls.
+  void count_sent(uint64_t bytes) { bytes_sent_ += bytes; }
 
  protected:
   uint64_t bytes_sent_ = 0;

@@ -351,6 +351,10 @@ void validate_config(const RunConfig& config, const OptionSources& sources) {
     refuse_option("schedule",
                   "dynamic is allowed with carry = reset only: states that members carry stay with "
                   "the rank that holds them");
+  if (config.all_reduce == AllReduce::nccl && config.device == DeviceChoice::cpu)
+    refuse_option("all-reduce",
+                  "nccl adds up in the memory of GPUs; allowed with device = cpu are "
+                  "auto, mpi");
   // What a weight has gathered below its threshold rests in an int32, with room to add to it.
   if (config.update == UpdateRule::sigma_delta && last_threshold(config) > kLargestThreshold)
     refuse_option("threshold-factor",

@@ -64,7 +64,8 @@ struct RunConfig {
   double alpha = 4;
   Schedule alpha_decay = {};
 
-  std::string device = "cpu";
+  DeviceChoice device = DeviceChoice::automatic;
+  AllReduce all_reduce = AllReduce::automatic;
   bool survive = false;
   double silence_limit = 10;  // seconds
   TileSchedule schedule = TileSchedule::automatic;
@@ -113,9 +114,9 @@ std::string train_help();
 // other. `sources` puts into the error where a value came from.
 void validate_config(const RunConfig& config, const OptionSources& sources = {});
 // --resume: the run goes on with its own config; only what cannot change its results may differ
-// (generations, threads, device, run, data, fitness-encoding, and when checkpoints are written and
-// how many are kept, and the like). Any other option that is given with another value is a
-// ConfigError. Without --run it goes on in the folder that --resume names. Other planned
+// (generations, threads, device, all-reduce, run, data, fitness-encoding, and when checkpoints are
+// written and how many are kept, and the like). Any other option that is given with another value
+// is a ConfigError. Without --run it goes on in the folder that --resume names. Other planned
 // generations leave a schedule in percent where it was: it becomes the number of generations that
 // it stood for.
 RunConfig config_for_resume(const RunConfig& saved, const ParsedConfig& given);

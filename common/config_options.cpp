@@ -50,6 +50,10 @@ constexpr std::array<std::string_view, 2> kNames<UpdateRule> = {"threshold", "si
 template <>
 constexpr std::array<std::string_view, 3> kNames<TileSchedule> = {"auto", "static", "dynamic"};
 template <>
+constexpr std::array<std::string_view, 3> kNames<DeviceChoice> = {"auto", "cpu", "cuda"};
+template <>
+constexpr std::array<std::string_view, 3> kNames<AllReduce> = {"auto", "mpi", "nccl"};
+template <>
 constexpr std::array<std::string_view, 2> kNames<OnStorageFailure> = {"continue", "stop"};
 
 template <typename Number>
@@ -242,8 +246,12 @@ std::vector<RunOption> make_table() {
                      "go on with the run in --run where it holds a checkpoint, else start it: one "
                      "command for the first start and every restart",
                      "allowed are true, false", always}),
-      changeable({"device", machine, &C::device, "cpu", "what computes", "allowed is cpu",
-                  [](const C& c) { return c.device == "cpu"; }}),
+      changeable(choice("device", machine, &C::device,
+                        "what computes: the CPU, or a GPU for each rank; auto: cuda where this "
+                        "program has it and every rank sees a GPU, cpu where none does")),
+      changeable(choice("all-reduce", machine, &C::all_reduce,
+                        "what adds up evidence over ranks: MPI in the host's memory, or NCCL in "
+                        "that of the GPUs; auto: nccl with device cuda where this program has it")),
       changeable(number<&C::threads, 0, 1024>(
           "threads", machine, "threads of a rank; 0: its share of the machine's cores")),
       changeable(choice("schedule", machine, &C::schedule,

@@ -24,7 +24,8 @@ using OptionField =
                  double RunConfig::*, std::string RunConfig::*, Schedule RunConfig::*,
                  Rounding RunConfig::*, Carry RunConfig::*, FitnessRule RunConfig::*,
                  FitnessEncoding RunConfig::*, UpdateRule RunConfig::*,
-                 OnStorageFailure RunConfig::*, TileSchedule RunConfig::*>;
+                 OnStorageFailure RunConfig::*, TileSchedule RunConfig::*,
+                 DeviceChoice RunConfig::*, AllReduce RunConfig::*>;
 
 struct RunOption {
   std::string name;

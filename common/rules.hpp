@@ -14,6 +14,8 @@ enum class FitnessEncoding {
   ternary
 };  // how fitness travels: 4 bytes a member, or 5 pairs a byte
 enum class TileSchedule { automatic, fixed, dynamic };  // who evaluates which tile
+enum class DeviceChoice { automatic, cpu, cuda };       // what computes
+enum class AllReduce { automatic, mpi, nccl };          // what adds up evidence over ranks
 enum class UpdateRule { threshold, sigma_delta };       // how summed evidence moves a weight
 
 // Hidden states that a pair keeps from generation to generation.

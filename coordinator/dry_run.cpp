@@ -42,7 +42,8 @@ double data_bytes(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::string dry_run_report(const RunConfig& config, int ranks, int threads) {
+std::string dry_run_report(const RunConfig& config, int ranks, int threads,
+                           const ComputeDevice& device) {
   const ParameterLayout layout = int_rnn_layout(config.shape());
   const auto parameters = static_cast<double>(layout.size());
   const auto pairs = static_cast<double>(pairs_of_rank(config.pairs(), ranks - 1, ranks).count);
@@ -85,11 +86,18 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads) {
   std::string text = write_config(config);
   text += fmt::format("\n# parameters           {:.0f}\n", parameters);
   text += fmt::format("# ranks, threads each  {}, {}\n", ranks, threads);
-  text += fmt::format(
-      "# memory per rank      {:.1f} MiB: model {:.1f}, member states {:.1f}, tile workspaces "
-      "{:.1f}, fitness {:.1f}, data {:.1f}\n",
-      mib(model + states + workspace + fitness + data), mib(model), mib(states), mib(workspace),
-      mib(fitness), mib(data));
+  if (device.name == "cpu")
+    text += fmt::format(
+        "# memory per rank      {:.1f} MiB: model {:.1f}, member states {:.1f}, tile workspaces "
+        "{:.1f}, fitness {:.1f}, data {:.1f}\n",
+        mib(model + states + workspace + fitness + data), mib(model), mib(states), mib(workspace),
+        mib(fitness), mib(data));
+  else
+    text += fmt::format(
+        "# memory per rank      {:.1f} MiB of the host: fitness {:.1f}, data {:.1f}; that of the "
+        "GPU "
+        "is not foretold: too little ends the run before its first generation\n",
+        mib(fitness + data), mib(fitness), mib(data));
   text += fmt::format("# memory of rank 0     up to {:.1f} MiB more while it writes a checkpoint\n",
                       mib(checkpoint));
   text +=

@@ -4,9 +4,11 @@
 #include <string>
 
 #include "common/config.hpp"
+#include "worker/task.hpp"
 
 namespace eggroll {
 
-std::string dry_run_report(const RunConfig& config, int ranks, int threads);
+std::string dry_run_report(const RunConfig& config, int ranks, int threads,
+                           const ComputeDevice& device);
 
 }  // namespace eggroll

@@ -6,6 +6,7 @@
 #include "common/check.hpp"
 #include "coordinator/command_line.hpp"
 #include "coordinator/commands.hpp"
+#include "coordinator/devices.hpp"
 #include "coordinator/run_log.hpp"
 #include "coordinator/snapshots.hpp"
 #include "coordinator/thread_count.hpp"
@@ -16,7 +17,7 @@ namespace eggroll {
 namespace po = boost::program_options;
 
 int evaluate_command(const std::vector<std::string>& arguments) {
-  std::string checkpoint, data;
+  std::string checkpoint, data, device;
   int64_t streams;
   int threads;
   po::options_description options(
@@ -30,7 +31,8 @@ int evaluate_command(const std::vector<std::string>& arguments) {
       "parallel streams, each from a zero state")(
       "threads",
       po::value(&threads)->default_value(usable_cores(), "usable cores")->value_name("N"),
-      "threads")("json", "one JSON object instead of text");
+      "threads")("device", po::value(&device)->default_value("auto")->value_name("auto|cpu|cuda"),
+                 "what computes")("json", "one JSON object instead of text");
   const po::variables_map values = parse_command("evaluate", options, arguments);
   if (values.count("help")) {
     fmt::print("{}", fmt::streamed(options));
@@ -48,7 +50,7 @@ int evaluate_command(const std::vector<std::string>& arguments) {
   if (streams < 1 || text.size() / static_cast<uint64_t>(streams) < 2)
     throw ConfigError(fmt::format("streams = {}: allowed are 1 to {} for {} bytes of text", streams,
                                   text.size() / 2, text.size()));
-  const auto backend = make_backend(config.device, backend_settings(config, threads));
+  const auto backend = make_lm_backend(config, threads, choose_device(device));
   backend->write_parameters(parameters_for(reader, checkpoint, config.shape()));
 
   Stopwatch watch;

@@ -12,7 +12,8 @@
 namespace eggroll {
 
 GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& config,
-                                Collectives& group, Task& task, bool stop_requested) {
+                                const Meeting& meeting, Task& task, bool stop_requested) {
+  Collectives& group = meeting.group;
   GenerationRecord record;
   // 1. Evaluate the members: f_i = f(theta + sigma E_i). Only scalars go up.
   const std::vector<int32_t> difference =
@@ -43,8 +44,8 @@ GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& con
 
   // 4. theta <- step(sum_j d_j A_j B_j^T); without a difference there is nothing to learn.
   if (record.shaped.sum_squares != 0)
-    record.update =
-        apply_update(task.backend(), group, plan.noise_epoch, config.noise_rank, record.shaped, d);
+    record.update = apply_update(task.backend(), meeting, plan.noise_epoch, config.noise_rank,
+                                 record.shaped, d);
   return record;
 }
 

@@ -50,6 +50,6 @@ struct GenerationRecord {
 
 // stop_requested: whether this rank was asked to stop.
 GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& config,
-                                Collectives& group, Task& task, bool stop_requested);
+                                const Meeting& meeting, Task& task, bool stop_requested);
 
 }  // namespace eggroll

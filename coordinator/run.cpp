@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 
 #include "common/check.hpp"
@@ -56,6 +57,27 @@ std::optional<Validation> validate(Collectives& group, Task& task, uint64_t gene
                        watch.elapsed_s());
 }
 
+// Sums between the devices of this group, where they are made there; it ends with the group.
+std::unique_ptr<DeviceReduction> connect_devices(Run& run, Collectives& group) {
+  const ReductionChoice choice = choose_reduction(run.config.all_reduce, run.device);
+  if (group.size() == 1) return nullptr;
+  if (!choice.is_on_device) {
+    if (run.log && !choice.remark.empty())
+      run.log->say(
+          fmt::format("sums of ranks meet in the memory of the hosts, by MPI: {}", choice.remark));
+    return nullptr;
+  }
+  DeviceReductionSettings settings{.device_index = run.device.index};
+  if (run.config.survive)  // a rank that is lost is known to be by then
+    settings.loss_limit =
+        std::chrono::milliseconds(static_cast<int64_t>(1000 * (run.config.silence_limit + 1)));
+  std::unique_ptr<DeviceReduction> devices = make_device_reduction(group, settings);
+  if (run.log)
+    run.log->say(fmt::format("sums of ranks meet in the memory of the GPUs, by {}",
+                             device_reduction_name()));
+  return devices;
+}
+
 // The checkpoint that is due beside those by generations and by the clock.
 CheckpointWish checkpoint_wish(bool is_last) {
   const bool asked = take_checkpoint_request();
@@ -99,6 +121,7 @@ void begin_records(Run& run) {
 void run_generations(Run& run, Collectives& group) {
   const RunConfig& config = run.config;
   Task& task = *run.task;
+  const std::unique_ptr<DeviceReduction> devices = connect_devices(run, group);
   bool stopping = false;
   GenerationPlan plan;
   GenerationRecord record;
@@ -132,7 +155,7 @@ void run_generations(Run& run, Collectives& group) {
     watch.lap_s();
     if (run.guards) run.guards->keep(config, group, task, run.position);
     const double guard_s = watch.elapsed_s();
-    record = run_generation(plan, config, group, task, stop_requested());
+    record = run_generation(plan, config, {group, devices.get()}, task, stop_requested());
     extras = {};
     extras.generation_s = watch.elapsed_s();
     extras.guard_s = guard_s;

@@ -9,6 +9,7 @@
 #include "common/checkpoint.hpp"
 #include "common/collectives.hpp"
 #include "common/config.hpp"
+#include "coordinator/devices.hpp"
 #include "coordinator/guard.hpp"
 #include "coordinator/run_folder.hpp"
 #include "coordinator/run_log.hpp"
@@ -22,6 +23,7 @@ namespace eggroll {
 struct Run {
   RunConfig config;
   std::optional<CheckpointReader> resumed_from;  // rank 0 of a resumed run, until it is loaded
+  ComputeDevice device;                          // of this rank, as long as it lives
   std::unique_ptr<Task> task;
   std::string name;               // of this rank, whatever becomes of the group: "rank 2 on n7"
   uint64_t first_generation = 0;  // completed when this process began

@@ -12,6 +12,7 @@
 #include "common/check.hpp"
 #include "coordinator/command_line.hpp"
 #include "coordinator/commands.hpp"
+#include "coordinator/devices.hpp"
 #include "coordinator/snapshots.hpp"
 #include "worker/lm/lm_task.hpp"
 
@@ -51,7 +52,7 @@ void put(uint8_t byte, bool terminal) {
 }  // namespace
 
 int sample_command(const std::vector<std::string>& arguments) {
-  std::string checkpoint, prompt;
+  std::string checkpoint, prompt, device;
   int64_t length, seed;
   double temperature, top_p;
   po::options_description options("eggroll sample: text from a trained language model");
@@ -65,7 +66,9 @@ int sample_command(const std::vector<std::string>& arguments) {
                                       po::value(&top_p)->default_value(1.0, "1")->value_name("P"),
                                       "choose among the likeliest bytes that hold this share")(
       "seed", po::value(&seed)->default_value(1)->value_name("N"),
-      "the same seed writes the same text");
+      "the same seed writes the same text")(
+      "device", po::value(&device)->default_value("auto")->value_name("auto|cpu|cuda"),
+      "what computes");
   const po::variables_map values = parse_command("sample", options, arguments);
   if (values.count("help")) {
     fmt::print("{}", fmt::streamed(options));
@@ -82,7 +85,7 @@ int sample_command(const std::vector<std::string>& arguments) {
 
   const CheckpointReader reader = open_checkpoint("checkpoint", checkpoint);
   const RunConfig config = parse_config_text(reader.header().config, checkpoint);
-  const auto backend = make_backend(config.device, backend_settings(config, 1));
+  const auto backend = make_lm_backend(config, 1, choose_device(device));
   backend->write_parameters(parameters_for(reader, checkpoint, config.shape()));
 
   std::vector<int8_t> state(size_t{config.layers} * config.width, 0);

@@ -10,6 +10,7 @@
 #include "common/check.hpp"
 #include "common/noise.hpp"
 #include "coordinator/build_id.hpp"
+#include "coordinator/devices.hpp"
 #include "coordinator/dry_run.hpp"
 #include "coordinator/evaluation.hpp"
 #include "coordinator/launcher.hpp"
@@ -145,11 +146,14 @@ std::string layout_text(const ParameterLayout& layout) {
 void prepare(Run& run, Collectives& group) {
   const RunConfig& config = run.config;
   const int threads = config.threads != 0 ? config.threads : usable_threads(group);
+  const ChosenDevice chosen = choose_device(config.device, group);
+  run.device = chosen.device;
+  choose_reduction(config.all_reduce, run.device);  // refuses what is not here
   run.name = fmt::format("rank {} on {}", group.rank(), host_name());
   std::vector<int8_t> start(int_rnn_layout(config.shape()).size());
   together(group, [&] {
     if (group.rank() == 0) check_run_folder(config);
-    run.task = make_task(config, threads);
+    run.task = make_task(config, threads, run.device);
     run.task->backend().assign_pairs(pairs_of_rank(config.pairs(), group.rank(), group.size()));
     if (group.rank() == 0 && config.resume.empty()) start = start_parameters(config);
     if (run.resumed_from && run.resumed_from->header().data_digest != run.task->data_digest())
@@ -182,6 +186,7 @@ void prepare(Run& run, Collectives& group) {
                     run.first_generation == 0
                         ? ""
                         : fmt::format(", resumed after generation {}", run.first_generation)));
+  if (run.log && !chosen.remark.empty()) run.log->say(chosen.remark);
   if (run.folder && !run.folder->taken_over().empty()) run.log->say(run.folder->taken_over());
   const int cores = usable_threads(group);  // collective
   if (run.log && threads > cores)
@@ -221,12 +226,14 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
   const RunConfig& config = run.config;
   if (config.dry_run) {
     const int threads = config.threads != 0 ? config.threads : usable_threads(world);
+    const ComputeDevice device = choose_device(config.device, world).device;
+    choose_reduction(config.all_reduce, device);
     // Data and device are checked with the smallest model: the answer must not need a run's memory.
     RunConfig smallest = config;
     smallest.layers = 1;
     smallest.width = 64;
-    together(world, [&] { make_task(smallest, 1); });
-    if (world.rank() == 0) fmt::print("{}", dry_run_report(config, world.size(), threads));
+    together(world, [&] { make_task(smallest, 1, device); });
+    if (world.rank() == 0) fmt::print("{}", dry_run_report(config, world.size(), threads, device));
     return 0;
   }
   if (config.survive && world.size() > 1) {

@@ -11,7 +11,23 @@
 namespace eggroll {
 namespace {
 
-using Pending = std::unique_ptr<Collectives::Pending>;
+using Pending = std::unique_ptr<Collectives::Pending>;  // nothing: nothing to wait for
+
+// The sum over ranks of a bucket, in the memory where it is made if it can meet others there.
+Pending start_sum(Backend& backend, const Meeting& meeting, size_t bucket, bool wide) {
+  if (meeting.group.size() == 1) return nullptr;
+  if (meeting.devices)
+    if (const auto sums = backend.device_partial_update(bucket, wide))
+      return meeting.devices->start_sum(*sums);
+  return wide ? meeting.group.start_all_reduce_sum(backend.wide_partial_update(bucket))
+              : meeting.group.start_all_reduce_sum(backend.partial_update(bucket));
+}
+
+bool is_complete(const Pending& pending) { return !pending || pending->test(); }
+
+void finish(const Pending& pending) {
+  if (pending) Collectives::wait(*pending);
+}
 
 // |Z| <= noise_rank * 63^2 * sum_j |d_j| everywhere, and so is every partial sum.
 bool fits_32_bits(const ShapedSummary& summary, int noise_rank) {
@@ -26,7 +42,7 @@ StepRule step_rule(const ShapedSummary& summary) {
 
 // The usual case: one bucket is reduced while the next is made, and stepped while the next is
 // reduced.
-UpdateReport apply_narrow(Backend& backend, Collectives& group, uint32_t noise_epoch,
+UpdateReport apply_narrow(Backend& backend, const Meeting& meeting, uint32_t noise_epoch,
                           const ShapedSummary& summary, std::span<const int8_t> d) {
   UpdateReport report;
   Stopwatch watch;
@@ -35,12 +51,12 @@ UpdateReport apply_narrow(Backend& backend, Collectives& group, uint32_t noise_e
   double messages_s = 0;  // spent on messages while reconstructing
   const auto poll = [&] {
     Stopwatch moving;
-    while (oldest < started && pending[oldest]->test()) ++oldest;
+    while (oldest < started && is_complete(pending[oldest])) ++oldest;
     messages_s += moving.elapsed_s();
   };
   const auto start = [&](size_t bucket) {
     Stopwatch starting;
-    pending[bucket] = group.start_all_reduce_sum(backend.partial_update(bucket));
+    pending[bucket] = start_sum(backend, meeting, bucket, /*wide=*/false);
     started = bucket + 1;
     messages_s += starting.elapsed_s();
   };
@@ -48,7 +64,7 @@ UpdateReport apply_narrow(Backend& backend, Collectives& group, uint32_t noise_e
   report.reconstruct_s = watch.lap_s() - messages_s;
   report.all_reduce_s = messages_s;
   for (size_t bucket = 0; bucket < pending.size(); ++bucket) {
-    Collectives::wait(*pending[bucket]);
+    finish(pending[bucket]);
     report.all_reduce_s += watch.lap_s();
     report.changed += backend.step(bucket, step_rule(summary), /*wide=*/false);
     report.step_s += watch.lap_s();
@@ -58,7 +74,7 @@ UpdateReport apply_narrow(Backend& backend, Collectives& group, uint32_t noise_e
 
 // Huge populations: partial sums in 64 bits. They still travel as 32 bits where the largest
 // elements, summed over ranks, prove that the total fits.
-UpdateReport apply_wide(Backend& backend, Collectives& group, uint32_t noise_epoch,
+UpdateReport apply_wide(Backend& backend, const Meeting& meeting, uint32_t noise_epoch,
                         const ShapedSummary& summary, std::span<const int8_t> d) {
   UpdateReport report;
   Stopwatch watch;
@@ -69,22 +85,20 @@ UpdateReport apply_wide(Backend& backend, Collectives& group, uint32_t noise_epo
   std::vector<int64_t> largest(buckets, 0);
   for (size_t bucket = 0; bucket < buckets; ++bucket)
     largest[bucket] = backend.largest_magnitude(bucket);
-  Collectives::wait(*group.start_all_reduce_sum(std::span(largest)));
+  Collectives::wait(*meeting.group.start_all_reduce_sum(std::span(largest)));
   std::vector<Pending> pending(buckets);
   const auto is_wide = [&](size_t bucket) {
     return largest[bucket] > std::numeric_limits<int32_t>::max();
   };
   for (size_t bucket = 0; bucket < buckets; ++bucket) {
-    if (is_wide(bucket)) {
-      pending[bucket] = group.start_all_reduce_sum(backend.wide_partial_update(bucket));
+    if (is_wide(bucket))
       report.sums_travel_wide = true;
-      continue;
-    }
-    backend.narrow(bucket);
-    pending[bucket] = group.start_all_reduce_sum(backend.partial_update(bucket));
+    else
+      backend.narrow(bucket);
+    pending[bucket] = start_sum(backend, meeting, bucket, is_wide(bucket));
   }
   for (size_t bucket = 0; bucket < buckets; ++bucket) {
-    Collectives::wait(*pending[bucket]);
+    finish(pending[bucket]);
     report.all_reduce_s += watch.lap_s();
     report.changed += backend.step(bucket, step_rule(summary), is_wide(bucket));
     report.step_s += watch.lap_s();
@@ -94,10 +108,10 @@ UpdateReport apply_wide(Backend& backend, Collectives& group, uint32_t noise_epo
 
 }  // namespace
 
-UpdateReport apply_update(Backend& backend, Collectives& group, uint32_t noise_epoch,
+UpdateReport apply_update(Backend& backend, const Meeting& meeting, uint32_t noise_epoch,
                           int noise_rank, const ShapedSummary& summary, std::span<const int8_t> d) {
-  return fits_32_bits(summary, noise_rank) ? apply_narrow(backend, group, noise_epoch, summary, d)
-                                           : apply_wide(backend, group, noise_epoch, summary, d);
+  return fits_32_bits(summary, noise_rank) ? apply_narrow(backend, meeting, noise_epoch, summary, d)
+                                           : apply_wide(backend, meeting, noise_epoch, summary, d);
 }
 
 }  // namespace eggroll

@@ -1,12 +1,14 @@
 // Utility differences -> parameters: partial sums of this rank's pairs, exact integer all-reduce
 // bucket by bucket, overlapped with the reconstruction of the next bucket, and one step that is the
-// same on every rank.
+// same on every rank. Sums travel from the memory they are made in where a reduction between
+// devices is given, else from host memory; those of a single rank stay where they are.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "common/collectives.hpp"
+#include "common/device_reduction.hpp"
 #include "common/generation_plan.hpp"
 #include "kernels/backend.hpp"
 
@@ -20,8 +22,14 @@ struct UpdateReport {
   bool sums_travel_wide = false;  // some bucket needed 64 bits on the wire
 };
 
+// Where sums of ranks meet.
+struct Meeting {
+  Collectives& group;
+  DeviceReduction* devices = nullptr;  // of the same group, or of none of its ranks
+};
+
 // d: utility differences of the pairs this rank's backend is assigned.
-UpdateReport apply_update(Backend& backend, Collectives& group, uint32_t noise_epoch,
+UpdateReport apply_update(Backend& backend, const Meeting& meeting, uint32_t noise_epoch,
                           int noise_rank, const ShapedSummary& summary, std::span<const int8_t> d);
 
 }  // namespace eggroll

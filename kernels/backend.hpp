@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "common/device_sums.hpp"
 #include "common/parameters.hpp"
 #include "common/partition.hpp"
 #include "common/rules.hpp"
@@ -71,13 +72,6 @@ class TileSource {
 struct UpdateBucket {
   size_t offset;
   size_t size;
-};
-
-// A bucket's sums in a device's memory, for an all-reduce that runs there.
-struct DeviceSums {
-  void* data = nullptr;  // int32, or int64 where `wide`
-  size_t size = 0;
-  bool wide = false;
 };
 
 // Callbacks of reconstruct, both on the calling thread.
@@ -139,8 +133,8 @@ class Backend {
   virtual std::span<int32_t> partial_update(size_t bucket) = 0;
   virtual std::span<int64_t> wide_partial_update(size_t bucket) = 0;
   // The same sums where they were made, complete from bucket_ready on; nothing where that is host
-  // memory. A bucket is asked for in one of the two memories: step reads it where it was last given
-  // out.
+  // memory. A bucket is asked for in one of the two memories, and step reads it there; where nobody
+  // asks, it reads the sums where they were made.
   virtual std::optional<DeviceSums> device_partial_update(size_t bucket, bool wide) = 0;
   // Of a reconstruction with `wide`, before any bucket is given out: the largest |Z| of a bucket;
   // and its sums once more as 32 bits, which they must fit, for partial_update to give out.
@@ -162,8 +156,9 @@ class Backend {
   virtual void next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) = 0;
 };
 
-// device: "cpu". The instruction set is the widest this machine has, or the one EGGROLL_ISA names
-// (scalar, avx2, avx512). Throws ConfigError for a device or instruction set that is not here.
+// device: "cpu" or "cuda". On the CPU the instruction set is the widest this machine has, or the
+// one EGGROLL_ISA names (scalar, avx2, avx512). Throws ConfigError for a device or instruction set
+// that is not here.
 std::unique_ptr<Backend> make_backend(const std::string& device, const BackendSettings& settings);
 
 }  // namespace eggroll

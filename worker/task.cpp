@@ -7,8 +7,8 @@
 
 namespace eggroll {
 
-std::unique_ptr<Task> make_task(const RunConfig& config, int threads) {
-  if (config.task == "lm") return std::make_unique<LmTask>(config, threads);
+std::unique_ptr<Task> make_task(const RunConfig& config, int threads, const ComputeDevice& device) {
+  if (config.task == "lm") return std::make_unique<LmTask>(config, threads, device);
   throw ConfigError(fmt::format("task = {}: allowed is lm", config.task));
 }
 

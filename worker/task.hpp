@@ -17,6 +17,12 @@
 
 namespace eggroll {
 
+// What a process computes on.
+struct ComputeDevice {
+  std::string name = "cpu";  // or "cuda"
+  int index = 0;             // of the devices that this process sees
+};
+
 class Task {
  public:
   virtual ~Task() = default;
@@ -43,8 +49,9 @@ class Task {
   virtual std::vector<std::string> reference_lines() const = 0;
 };
 
-// The task a configuration names, ready to be assigned pairs. Throws ConfigError when data and
-// configuration do not fit.
-std::unique_ptr<Task> make_task(const RunConfig& config, int threads);
+// The task a configuration names, on a device that has been chosen (config.device may leave that
+// open), ready to be assigned pairs. Throws ConfigError when data and configuration do not fit.
+std::unique_ptr<Task> make_task(const RunConfig& config, int threads,
+                                const ComputeDevice& device = {});
 
 }  // namespace eggroll

@@ -11,6 +11,7 @@
 #include "common/check.hpp"
 #include "coordinator/command_line.hpp"
 #include "coordinator/commands.hpp"
+#include "coordinator/devices.hpp"
 
 namespace eggroll {
 namespace bench {
@@ -56,6 +57,7 @@ int bench_command(const std::vector<std::string>& arguments) {
   if (arguments.empty() || (arguments[0].starts_with("--") && arguments[0] != "--help"))
     throw ConfigError(fmt::format("bench: what to measure comes first: {}", kWhat));
   bench::Settings settings;
+  std::string device;
   po::options_description options(
       fmt::format("eggroll bench WHAT: what this machine does; WHAT is one of {}", kWhat));
   options.add_options()("layers",
@@ -69,6 +71,8 @@ int bench_command(const std::vector<std::string>& arguments) {
       "model, update: bytes a member reads in a generation")(
       "threads", po::value(&settings.threads)->default_value(1)->value_name("N"),
       "model, update: threads")(
+      "device", po::value(&device)->default_value("auto")->value_name("auto|cpu|cuda"),
+      "model, update: what computes")(
       "repetitions", po::value(&settings.repetitions)->default_value(15)->value_name("N"),
       "of each figure; medians are printed")("json", "one JSON object instead of text");
   const bool help_only = arguments[0] == "--help";
@@ -105,6 +109,11 @@ int bench_command(const std::vector<std::string>& arguments) {
       std::ranges::find(kBenches, arguments[0], [](const auto& b) { return std::string(b.name); });
   if (chosen == std::end(kBenches))
     throw ConfigError(fmt::format("bench {}: allowed are {}", arguments[0], kWhat));
+  settings.device = choose_device(device);
+  const bool is_of_model = arguments[0] == "model" || arguments[0] == "update";
+  if (device == "cuda" && !is_of_model)
+    throw ConfigError(fmt::format("device = cuda: bench {} measures the CPU; allowed are auto, cpu",
+                                  arguments[0]));
   bench::Report report("eggroll bench " + fmt::format("{}", fmt::join(arguments, " ")),
                        values.count("json") != 0);
   chosen->run(settings, report);

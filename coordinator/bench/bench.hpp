@@ -8,6 +8,7 @@
 
 #include "common/parameters.hpp"
 #include "coordinator/bench/measure.hpp"
+#include "worker/task.hpp"
 
 namespace eggroll::bench {
 
@@ -18,6 +19,7 @@ struct Settings {
   uint64_t population = 1056;
   uint32_t tokens = 100;
   int threads = 1;
+  ComputeDevice device;
 };
 
 // Collects rows and prints them as they come, as text or at the end as one JSON object.

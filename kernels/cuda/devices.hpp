@@ -1,5 +1,6 @@
 // What of NVIDIA this process sees, and the CUDA backend; without CUDA types, for those who choose
-// a device. In a build without CUDA only the coordinator's refusal is left (kernels/backend.cpp).
+// a device. A build without CUDA has these functions, too (kernels/cuda/absent.cpp): they see no
+// device and say why.
 #pragma once
 
 #include <memory>
@@ -11,12 +12,14 @@ namespace eggroll::cuda {
 
 struct Devices {
   int count = 0;
-  std::string why_none;  // in the words of the driver; empty where there are some
+  std::string why_none;  // a clause, with the driver's words in it; empty where there are some
+  bool is_in_build = true;
 };
 // Devices this process may use (CUDA_VISIBLE_DEVICES counts). Never throws.
 Devices visible_devices();
 
 // The place of a visible device on its host, the same for every process there: "0000:1b:00.0".
+// Throws Error where the driver does not tell.
 std::string device_address(int index);
 
 // Throws Error where the device cannot be used or has not the memory.

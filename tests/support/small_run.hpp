@@ -43,7 +43,7 @@ class SmallRun {
     const GenerationRecord record = run_generation({.generation = g,
                                                     .data_position = position_.data_position,
                                                     .noise_epoch = static_cast<uint32_t>(epoch)},
-                                                   config_, group_, *task_, stop_requested);
+                                                   config_, {group_}, *task_, stop_requested);
     position_ = {g + 1, task_->advance(position_.data_position)};
     return record;
   }

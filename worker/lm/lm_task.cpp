@@ -9,18 +9,20 @@
 
 namespace eggroll {
 
-BackendSettings backend_settings(const RunConfig& config, int threads) {
-  return {.shape = config.shape(),
-          .seed = config.seed,
-          .noise_rank = config.noise_rank,
-          .sigma_shift = config.sigma_shift,
-          .rounding = config.perturbation_rounding,
-          .carry = config.carry,
-          .update = config.update,
-          .threads = threads};
+std::unique_ptr<Backend> make_lm_backend(const RunConfig& config, int threads,
+                                         const ComputeDevice& device) {
+  return make_backend(device.name, {.shape = config.shape(),
+                                    .seed = config.seed,
+                                    .noise_rank = config.noise_rank,
+                                    .sigma_shift = config.sigma_shift,
+                                    .rounding = config.perturbation_rounding,
+                                    .carry = config.carry,
+                                    .update = config.update,
+                                    .threads = threads,
+                                    .device_index = device.index});
 }
 
-LmTask::LmTask(const RunConfig& config, int threads)
+LmTask::LmTask(const RunConfig& config, int threads, const ComputeDevice& device)
     : config_(config),
       corpus_(config.data, config.held_out),
       data_digest_(fmt::format("{:016x}", corpus_.digest())),
@@ -36,7 +38,7 @@ LmTask::LmTask(const RunConfig& config, int threads)
   constexpr uint64_t kShortestStream = 64;  // bytes; below that a stream is mostly its cold start
   validation_streams_ =
       std::min(config.validate_streams, corpus_.held_out().size() / kShortestStream);
-  backend_ = make_backend(config.device, backend_settings(config, threads));
+  backend_ = make_lm_backend(config, threads, device);
 }
 
 Evaluation LmTask::evaluation(const GenerationPlan& plan,

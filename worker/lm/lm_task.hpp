@@ -7,11 +7,12 @@
 
 namespace eggroll {
 
-BackendSettings backend_settings(const RunConfig& config, int threads);
+std::unique_ptr<Backend> make_lm_backend(const RunConfig& config, int threads,
+                                         const ComputeDevice& device);
 
 class LmTask final : public Task {
  public:
-  LmTask(const RunConfig& config, int threads);
+  LmTask(const RunConfig& config, int threads, const ComputeDevice& device);
 
   Backend& backend() override { return *backend_; }
   std::string data_digest() const override { return data_digest_; }

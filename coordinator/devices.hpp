@@ -1,0 +1,46 @@
+// What each rank computes on, the same kind of device on all of them, and whether their sums meet
+// there. Found out before any work: a device that is not there, hosts that are not alike and two
+// ranks on one GPU are a ConfigError, the same on every rank.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/collectives.hpp"
+#include "common/config.hpp"
+#include "common/device_reduction.hpp"
+#include "kernels/cuda/devices.hpp"
+#include "worker/task.hpp"
+
+namespace eggroll {
+
+struct ChosenDevice {
+  ComputeDevice device;
+  std::string remark;  // what a person may want to know of the choice; mostly empty
+};
+
+// What a process can find out about devices.
+struct DeviceSight {
+  std::string host;
+  std::function<cuda::Devices()> visible;
+  std::function<std::string(int index)> address;
+};
+DeviceSight sight_of_this_process();
+
+// Collective. With cuda each rank takes a GPU of its own: of those it sees, the one that has the
+// number of the rank among the ranks of its host.
+ChosenDevice choose_device(DeviceChoice wanted, Collectives& group,
+                           const DeviceSight& sight = sight_of_this_process());
+// For a command of one process, from the text of its --device.
+ComputeDevice choose_device(const std::string& wanted);
+
+// Whether evidence is added up in the devices' memory, and why not where a person would expect it.
+struct ReductionChoice {
+  bool is_on_device = false;
+  std::string remark;
+};
+// Throws ConfigError where `nccl` is asked for and not here.
+ReductionChoice choose_reduction(AllReduce wanted, const ComputeDevice& device);
+
+}  // namespace eggroll
