@@ -58,8 +58,7 @@ int run(int argc, char** argv) {
   }
   const eggroll::cuda::Devices devices = eggroll::cuda::visible_devices();
   if (devices.count == 0) {
-    std::fprintf(stderr, "gpu_check: no GPU that this process may use: %s\n",
-                 devices.why_none.c_str());
+    std::fprintf(stderr, "gpu_check: %s\n", devices.why_none.c_str());
     return 2;
   }
   std::printf("%s\nchecks with --seed %llu\n",
