@@ -60,7 +60,7 @@ class CudaBackend final : public Backend {
   };
   // How the rows are divided among blocks of threads.
   struct Geometry {
-    int rows = 0;           // of a block
+    uint32_t rows = 0;      // of a block
     bool in_shared = true;  // its activations
     unsigned blocks = 0;    // that run at a time
     size_t shared_bytes = 0;

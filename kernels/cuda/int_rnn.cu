@@ -22,7 +22,7 @@ __global__ __launch_bounds__(kThreads, kTiles == 2 ? 2 : 1) void rows_kernel(
 using RowsKernel = void (*)(RowsCall);
 
 struct Variant {
-  int rows;
+  uint32_t rows;
   bool perturbed, in_shared;
   RowsKernel kernel;
 };
@@ -44,9 +44,8 @@ void grow(Buffer& buffer, size_t size) {
   buffer = Buffer(size);
 }
 
-uint64_t blocks_for(uint64_t rows, int rows_of_block) {
-  const uint64_t of_block = static_cast<uint64_t>(rows_of_block);
-  return (rows + of_block - 1) / of_block;
+uint64_t blocks_for(uint64_t rows, uint32_t rows_of_block) {
+  return (rows + rows_of_block - 1) / rows_of_block;
 }
 
 }  // namespace
@@ -58,8 +57,10 @@ CudaBackend::Geometry CudaBackend::geometry(uint64_t rows, bool perturbed) const
   for (const Variant& variant : kVariants) {
     if (variant.perturbed != perturbed) continue;
     const size_t bytes =
-        shared_bytes_before_activations(variant.rows, settings_.noise_rank) +
-        (variant.in_shared ? activation_bytes(variant.rows, settings_.shape.width) : 0);
+        shared_bytes_before_activations(variant.rows) +
+        (variant.in_shared ? activation_bytes(variant.rows, settings_.shape.width,
+                                              static_cast<uint32_t>(settings_.noise_rank))
+                           : 0);
     if (bytes > shared_limit_) continue;
     if (kernel != nullptr &&
         (!variant.in_shared || blocks_for(rows, best.rows) >= multiprocessors_))
@@ -97,17 +98,18 @@ RowsCall CudaBackend::rows_call(const Geometry& geometry, bool perturbed) {
   call.seed = settings_.seed;
   if (perturbed) {
     const BlockNoise noise = {shape.layers, shape.width,
-                              static_cast<uint32_t>(settings_.noise_rank),
-                              static_cast<uint32_t>(geometry.rows) / 2};
+                              static_cast<uint32_t>(settings_.noise_rank), geometry.rows / 2};
     grow(block_noise_, geometry.blocks * noise.bytes());
     call.noise = block_noise_.data();
     call.noise_bytes = noise.bytes();
   }
-  const size_t rows = size_t{geometry.blocks} * static_cast<size_t>(geometry.rows);
+  const size_t rows = size_t{geometry.blocks} * geometry.rows;
   grow(block_states_, rows * slot_bytes());
   call.working_states = block_states_.data();
   if (!geometry.in_shared) {
-    grow(block_activations_, rows * shape.width * kPlanes);
+    grow(block_activations_,
+         geometry.blocks * activation_bytes(geometry.rows, shape.width,
+                                            static_cast<uint32_t>(settings_.noise_rank)));
     call.activations = block_activations_.data();
   }
   return call;
@@ -214,7 +216,7 @@ void CudaBackend::evaluate_tiles(const Evaluation& evaluation, TileSource& tiles
   use_device();
   try {
     const Geometry full = geometry(uint64_t{1} << 31, true);
-    const size_t at_most = full.blocks * static_cast<size_t>(full.rows) / (2 * kTilePairs);
+    const size_t at_most = size_t{full.blocks} * full.rows / (2 * kTilePairs);
     for (;;) {
       const std::vector<PairRange> taken = tiles.take(at_most);
       if (taken.empty()) return;

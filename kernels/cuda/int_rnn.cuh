@@ -30,8 +30,8 @@ struct Product {
   uint32_t tensor;  // index in the layout
   const int8_t* weights;
   uint32_t out, in;
-  uint32_t from;   // plane of the inputs
-  int projection;  // which of the three
+  uint32_t from;         // plane of the inputs
+  int32_t* projections;  // [r, rows]
   Finish finish;
   uint32_t to;      // store: plane of the outputs
   uint32_t vector;  // forget, update: number of the bias
@@ -73,7 +73,8 @@ class BlockOfRows {
         working_states_(call.working_states +
                         size_t{blockIdx.x} * call.layers * kRows * call.width),
         activations_(kShared ? nullptr
-                             : call.activations + blockIdx.x * activation_bytes(kRows, call.width)),
+                             : call.activations +
+                                   blockIdx.x * activation_bytes(kRows, call.width, call.terms)),
         noise_layout_{call.layers, call.width, static_cast<uint32_t>(call.terms), kPairs} {}
 
   __device__ void run() {
@@ -94,19 +95,16 @@ class BlockOfRows {
  private:
   // ---- memory ----
   __device__ BlockMemory& memory() const { return *shared_memory<BlockMemory>(); }
-  __device__ int32_t* projection(int which) const {
-    return reinterpret_cast<int32_t*>(shared_memory<unsigned char>() + sizeof(BlockMemory)) +
-           which * call_.terms * static_cast<int>(kRows);
-  }
-  __device__ int32_t* score() const { return projection(3); }
+  __device__ int32_t* score() const { return reinterpret_cast<int32_t*>(&memory() + 1); }
   __device__ uint8_t* token() const { return reinterpret_cast<uint8_t*>(score() + kRows); }
   __device__ uint8_t* target() const { return token() + kRows; }
   __device__ int8_t* plane(uint32_t which) const {
-    if (kShared)
-      return shared_memory<int8_t>() + shared_bytes_before_activations(kRows, call_.terms) +
-             which * kRows * width_;
-    if (which == kState) return state_of_layer(layer_);
-    return activations_ + size_t{which} * kRows * width_;
+    return !kShared && which == kState ? state_of_layer(layer_) : room_of_plane(which);
+  }
+  __device__ int8_t* room_of_plane(uint32_t which) const {
+    return (kShared ? shared_memory<int8_t>() + shared_bytes_before_activations(kRows)
+                    : activations_) +
+           which * kRows * width_;
   }
   __device__ int8_t* state_of_layer(uint32_t layer) const {
     return working_states_ + size_t{layer} * kRows * width_;
@@ -207,7 +205,8 @@ class BlockOfRows {
     p.out = which == 4 ? 4 * width_ : which == kHeadProduct ? 256 : width_;
     p.in = which == 5 ? 4 * width_ : width_;
     p.from = which == 1 ? kState : which == 3 ? kGated : which == 5 ? kWide : kNormed;
-    p.projection = which <= 2 ? static_cast<int>(which) : 0;
+    p.projections = reinterpret_cast<int32_t*>(room_of_plane(which <= 3 ? kLast : kState)) +
+                    (which <= 2 ? which : 0) * static_cast<uint32_t>(call_.terms) * kRows;
     p.finish = which == 1   ? Finish::forget
                : which == 3 ? Finish::update
                : which == 5 ? Finish::residual
@@ -377,7 +376,6 @@ class BlockOfRows {
   // s (u . B_q) of each row.
   __device__ void project(const Product& p) {
     const int8_t* input = plane(p.from);
-    int32_t* to = projection(p.projection);
     for (uint32_t pair = threadIdx.x / 8; pair < kPairs; pair += kThreads / 8) {
       const int8_t* noise = matrix_noise(p.tensor, pair, p.in, p.out);
       for (int q = 0; q < call_.terms; ++q, noise += p.in) {
@@ -391,8 +389,9 @@ class BlockOfRows {
         plus = sum_of_eight(plus);
         minus = sum_of_eight(minus);
         if (threadIdx.x % 8 != 0) continue;
-        to[q * static_cast<int>(kRows) + static_cast<int>(2 * pair)] = plus;
-        to[q * static_cast<int>(kRows) + static_cast<int>(2 * pair) + 1] = -minus;
+        int32_t* const to = p.projections + static_cast<uint32_t>(q) * kRows + 2 * pair;
+        to[0] = plus;
+        to[1] = -minus;
       }
     }
   }
@@ -455,7 +454,7 @@ class BlockOfRows {
     const uint32_t pair_bytes = static_cast<uint32_t>(call_.terms) * (p.in + p.out);
     const int8_t* a = noise_ + noise_layout_.matrix(p.tensor) + size_t{g} * pair_bytes +
                       size_t{static_cast<uint32_t>(call_.terms)} * p.in + o;
-    const int32_t* projected = projection(p.projection) + 2 * g;
+    const int32_t* projected = p.projections + 2 * g;
     const uint32_t at = place(g, o, p.out);
 #pragma unroll
     for (uint32_t i = 0; i < kTiles; ++i) {

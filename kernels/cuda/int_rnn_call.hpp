@@ -88,29 +88,21 @@ struct BlockMemory {
   ScoreTables score_tables;
   int32_t is_given_up;
   int32_t unused[3];
-  // and then: int32 projection[3][terms][rows], int32 score[rows], uint8 token[rows],
-  // uint8 target[rows]
+  // and then: int32 score[rows], uint8 token[rows], uint8 target[rows]
 };
-EGGROLL_HD constexpr size_t shared_bytes_before_activations(int rows, int terms) {
-  const size_t bytes =
-      sizeof(BlockMemory) + static_cast<size_t>(rows) * (3 * 4 * static_cast<size_t>(terms) + 6);
-  return (bytes + 127) / 128 * 128;
+EGGROLL_HD constexpr size_t shared_bytes_before_activations(uint32_t rows) {
+  return (sizeof(BlockMemory) + rows * 6 + 127) / 128 * 128;
 }
+
 // Planes of [pairs, width / 8, 16] int8: eight elements of both members of a pair, four and four in
-// turn. x, normed, state, and four of the hidden layer, which hold the parts of the gates before
-// and the logits after.
-enum Plane : uint32_t {
-  kX,
-  kNormed,
-  kState,
-  kWide,
-  kForget = kWide,
-  kGated,
-  kCandidate,
-  kPlanes = 7
-};
-EGGROLL_HD constexpr size_t activation_bytes(int rows, uint32_t width) {
-  return static_cast<size_t>(rows) * width * kPlanes;
+// turn. x, normed, state, and four of the hidden layer. While the gates are made the hidden layer
+// is not needed: three of its planes hold parts of the gates, the last one the projections of their
+// inputs, int32 [3, r, rows]. The projections of the products after the gates stand where the state
+// was.
+enum Plane : uint32_t { kX, kNormed, kState, kWide, kForget = kWide, kGated, kCandidate, kLast };
+EGGROLL_HD constexpr size_t activation_bytes(uint32_t rows, uint32_t width, uint32_t terms) {
+  const uint32_t last = width > 12 * terms ? width : 12 * terms;
+  return size_t{rows} * (kLast * width + last);
 }
 
 }  // namespace eggroll::cuda
