@@ -149,7 +149,10 @@ class NcclReduction final : public DeviceReduction {
         : reduction_(reduction), sum_(std::move(sum)), exceptions_(std::uncaught_exceptions()) {}
     ~PendingSum() override {
       if (sum_->is_complete) return;
-      if (std::uncaught_exceptions() > exceptions_) return reduction_.communicator_.abort();
+      if (std::uncaught_exceptions() > exceptions_) {
+        reduction_.communicator_.abort();
+        return;
+      }
       try {
         Collectives::wait(*this);
       } catch (
