@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/devices.hpp"
 #include "tests/support/eggroll_program.hpp"
 
 namespace eggroll::test {
@@ -54,7 +55,11 @@ const std::vector<Case>& cases() {
        train + "--on-storage-failure ignore",
        {"on-storage-failure = ignore", "continue, stop"},
        ""},
-      {"no CUDA here", train + "--device cuda", {"device = cuda", "allowed is cpu"}, ""},
+      {"unknown device", train + "--device gpu", {"device = gpu", "auto, cpu, cuda"}, ""},
+      {"sums of the CPU by NCCL",
+       train + "--device cpu --all-reduce nccl",
+       {"all-reduce = nccl", "device = cpu are auto, mpi"},
+       ""},
       {"instruction set", base, {"EGGROLL_ISA = sse9", "scalar, avx2"}, "EGGROLL_ISA=sse9"},
       {"srun that joins no ranks",
        base,
@@ -136,6 +141,10 @@ const std::vector<Case>& cases() {
        ""},
       {"no streams", "evaluate --checkpoint done --data text --streams 0", {"streams = 0"}, ""},
       {"fewer than no streams", "evaluate --checkpoint done --data text --streams -1", {"-1"}, ""},
+      {"unknown device to evaluate on",
+       "evaluate --checkpoint done --data text --device gpu",
+       {"device = gpu", "auto, cpu, cuda"},
+       ""},
       {"sample from text", "sample --checkpoint text", {"checkpoint = text", "signature"}, ""},
       {"negative length", "sample --checkpoint done --length -1", {"-1"}, ""},
       {"temperature",
@@ -147,6 +156,29 @@ const std::vector<Case>& cases() {
       {"inspect a word", "inspect done", {"inspect", "--name value"}, ""},
   };
   return table;
+}
+
+// Where no GPU can be used; the words depend on the build.
+std::vector<Case> cases_without_a_gpu() {
+  const cuda::Devices devices = cuda::visible_devices();
+  if (devices.count > 0) {
+    std::cout << "not tested, this machine has it: no GPU" << std::endl;
+    return {};
+  }
+  const std::string why = devices.is_in_build ? "no GPU can be used: " : "is built without CUDA";
+  return {
+      {"no GPU", "train --config base.ini --device cuda", {"device = cuda", why}, ""},
+      {"no GPU, dry run",
+       "train --config base.ini --device cuda --dry-run",
+       {"device = cuda", why},
+       ""},
+      {"no NCCL", "train --config base.ini --all-reduce nccl", {"all-reduce = nccl"}, ""},
+      {"no GPU to evaluate on",
+       "evaluate --checkpoint done --data text --device cuda",
+       {"device = cuda", why},
+       ""},
+      {"no GPU to sample on", "sample --checkpoint done --device cuda", {"device = cuda", why}, ""},
+      {"no GPU to measure", "bench model --device cuda", {"device = cuda", why}, ""}};
 }
 
 class Misuse : public testing::Test {
@@ -221,7 +253,9 @@ std::string as_code(const std::string& text) {
 // Prints the table as a document can hold it.
 TEST_F(Misuse, IsRefusedInOneLineWithExitCodeTwo) {
   std::string table = "| what is wrong | command | the line | exit code |\n|---|---|---|---|\n";
-  for (const Case& c : cases()) {
+  std::vector<Case> all = cases();
+  for (Case& c : cases_without_a_gpu()) all.push_back(std::move(c));
+  for (const Case& c : all) {
     const Refusal refusal = expect_refusal(c, eggroll(c.arguments, c.environment));
     const std::string command =
         fmt::format("{}{}eggroll {}", c.environment, c.environment.empty() ? "" : " ", c.arguments);
@@ -237,6 +271,14 @@ TEST_F(Misuse, OfEveryRankIsOneLineUnderMpirun) {
     Case c = case_of(what);
     if (c.arguments.starts_with("evaluate")) c.named = {"evaluate", "without mpirun"};
     expect_refusal(c, mpirun(2, c.arguments, c.environment));
+  }
+}
+
+TEST_F(Misuse, OfADeviceThatNoRankHasIsOneLineUnderMpirun) {
+  for (Case& c : cases_without_a_gpu()) {
+    if (!c.arguments.starts_with("train")) continue;
+    if (c.named.size() > 1 && c.named[1].starts_with("no GPU")) c.named.push_back("rank 0 on host");
+    expect_refusal(c, mpirun(2, c.arguments));
   }
 }
 

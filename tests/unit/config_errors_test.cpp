@@ -80,7 +80,8 @@ TEST(ConfigErrors, RefusesBadCommandLines) {
       {{"--on-storage-failure", "go_on"},
        "on-storage-failure = go_on (command line): allowed are continue, stop"},
       {{"--task", "rl"}, "task = rl (command line): allowed is lm"},
-      {{"--device", "cuda"}, "device = cuda (command line): allowed is cpu"},
+      {{"--device", "gpu"}, "device = gpu (command line): allowed are auto, cpu, cuda"},
+      {{"--all-reduce", "ring"}, "all-reduce = ring (command line): allowed are auto, mpi, nccl"},
       {{"--data", ""}, "data = '' (command line): allowed is a path"},
       {{"--data", "a\nb"}, "data = a?b (command line): allowed is a path"},
       {{"--seed"}, "seed (command line): a value is missing"},
@@ -236,6 +237,10 @@ TEST(ConfigErrors, RefusesCombinationsThatExcludeEachOther) {
        "group-size = 6 (command line): allowed are even numbers that divide population = 1024"},
       {{"--data", "x", "--population", "10", "--group-size", "20"},
        "group-size = 20 (command line): allowed are even numbers that divide population = 10"},
+      {{"--data", "x", "--device", "cpu", "--all-reduce", "nccl"},
+       "all-reduce = nccl (command line): nccl adds up in the memory of GPUs; allowed with device "
+       "= "
+       "cpu are auto, mpi"},
       {{"--data", "x", "--fitness-encoding", "ternary"},
        "fitness-encoding = ternary (command line): ternary is allowed with fitness = sign only"},
   };

@@ -58,6 +58,8 @@ RunConfig unusual_config() {
   c.threshold_factor = 1.0 / 3;
   c.alpha = 0.2;
   c.alpha_decay = {42, true};
+  c.device = DeviceChoice::cpu;
+  c.all_reduce = AllReduce::mpi;
   c.threads = 3;
   c.schedule = TileSchedule::fixed;
   c.straggler_limit = 1.5;
@@ -96,7 +98,8 @@ TEST(Config, TheCommandLineSetsEveryOption) {
       "32 --tokens-per-update 65536 --noise-rank 16 --noise-reuse 0 --sigma-shift 8 "
       "--perturbation-rounding floor --carry own --fitness sign --fitness-encoding ternary "
       "--update threshold --threshold-factor 0.3333333333333333 --alpha 2e-1 --alpha-decay "
-      "42% --device cpu --threads 3 --survive --schedule static --straggler-limit 1.5 "
+      "42% --device cpu --all-reduce mpi --threads 3 --survive --schedule static --straggler-limit "
+      "1.5 "
       "--silence-limit 2.5 --validate-every 0 --validate-streams 7 --checkpoint-every "
       "18446744073709551615 --checkpoint-seconds 4294967295 --keep-checkpoints 1 "
       "--on-storage-failure stop --digest-every 5 --dry-run");
@@ -194,7 +197,7 @@ TEST(Config, WhatIsWrittenReadsBackTheSame) {
   EXPECT_EQ(parse_config_text(write_config(unusual), "x.ini"), unusual);
   // The unusual config leaves no option out, or an option could be missing in the text unnoticed.
   for (const RunOption& option : run_options()) {
-    const bool has_one_value = option.name == "task" || option.name == "device";
+    const bool has_one_value = option.name == "task";
     if (!option.is_of_run || has_one_value) continue;
     EXPECT_FALSE(same_value(unusual, RunConfig{}, option)) << option.name;
   }
@@ -258,7 +261,9 @@ TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
                                                                              "--threads",
                                                                              "8",
                                                                              "--device",
-                                                                             "cpu",
+                                                                             "auto",
+                                                                             "--all-reduce",
+                                                                             "nccl",
                                                                              "--run",
                                                                              "new",
                                                                              "--data",
@@ -284,6 +289,8 @@ TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
   expected.resume = "old/run";
   expected.generations = 7;
   expected.threads = 8;
+  expected.device = DeviceChoice::automatic;
+  expected.all_reduce = AllReduce::nccl;
   expected.run = "new";
   expected.data = "moved";
   expected.silence_limit = 30;
@@ -306,6 +313,7 @@ TEST(Config, AResumedRunRefusesEveryOtherChange) {
                                             "generations",
                                             "threads",
                                             "device",
+                                            "all-reduce",
                                             "schedule",
                                             "straggler-limit",
                                             "silence-limit",
@@ -339,8 +347,8 @@ TEST(Config, AResumedRunRefusesEveryOtherChange) {
         config_for_resume(RunConfig{}, resume_with({"--seed", "2"}));
       }),
       "seed = 2 (command line): the run to resume has 1; what may change is data, "
-      "generations, fitness-encoding, device, threads, schedule, straggler-limit, "
-      "silence-limit, run, validate-every, "
+      "generations, fitness-encoding, device, all-reduce, threads, schedule, "
+      "straggler-limit, silence-limit, run, validate-every, "
       "checkpoint-every, checkpoint-seconds, keep-checkpoints, on-storage-failure, digest-every");
 }
 
