@@ -12,6 +12,7 @@
 
 #include "common/checkpoint.hpp"
 #include "common/noise.hpp"
+#include "tests/support/backends.hpp"
 #include "tests/support/mpi_world.hpp"
 #include "tests/support/solo_collectives.hpp"
 
@@ -29,10 +30,12 @@ constexpr uint64_t kMaybeWide = kSurelyNarrow + 1;
 
 using Sums = std::vector<std::vector<int64_t>>;  // of each bucket
 
-// Makes the sums that the test gives; keeps what it is asked to step by.
+// Makes the sums that the test gives, in memory of the host or in memory that stands for a
+// device's; keeps what it is asked to step by, and where it is asked for its sums.
 class GivenSums final : public Backend {
  public:
-  explicit GivenSums(Sums z) : z_(std::move(z)) {
+  explicit GivenSums(Sums z, bool is_on_device = false)
+      : z_(std::move(z)), is_on_device_(is_on_device) {
     size_t offset = 0;
     for (const auto& bucket : z_) {
       buckets_.push_back({offset, bucket.size()});
@@ -50,6 +53,7 @@ class GivenSums final : public Backend {
   };
   std::vector<Step> steps;
   bool reconstructed_wide = false;
+  int given_to_host = 0, given_to_device = 0;
 
   const std::vector<UpdateBucket>& buckets() const override { return buckets_; }
   void reconstruct(uint32_t, std::span<const int8_t>, bool wide,
@@ -58,35 +62,40 @@ class GivenSums final : public Backend {
     for (size_t b = 0; b < z_.size(); ++b) {
       for (size_t i = 0; i < z_[b].size(); ++i) {
         if (wide)
-          wide_partial_update(b)[i] = z_[b][i];
+          wide_part(b)[i] = z_[b][i];
         else
-          partial_update(b)[i] = static_cast<int32_t>(z_[b][i]);
+          narrow_part(b)[i] = static_cast<int32_t>(z_[b][i]);
       }
       progress.bucket_ready(b);
       progress.poll();
     }
   }
   std::span<int32_t> partial_update(size_t b) override {
-    return std::span(narrow_).subspan(buckets_[b].offset, buckets_[b].size);
+    ++given_to_host;
+    return narrow_part(b);
   }
   std::span<int64_t> wide_partial_update(size_t b) override {
-    return std::span(wide_).subspan(buckets_[b].offset, buckets_[b].size);
+    ++given_to_host;
+    return wide_part(b);
   }
-  std::optional<DeviceSums> device_partial_update(size_t, bool) override { return std::nullopt; }
+  std::optional<DeviceSums> device_partial_update(size_t b, bool wide) override {
+    if (!is_on_device_) return std::nullopt;
+    ++given_to_device;
+    if (wide) return DeviceSums{wide_part(b).data(), buckets_[b].size, true};
+    return DeviceSums{narrow_part(b).data(), buckets_[b].size, false};
+  }
   int64_t largest_magnitude(size_t b) override {
     int64_t largest = 0;
-    for (const int64_t z : wide_partial_update(b)) largest = std::max(largest, std::abs(z));
+    for (const int64_t z : wide_part(b)) largest = std::max(largest, std::abs(z));
     return largest;
   }
-  void narrow(size_t b) override {
-    std::ranges::copy(wide_partial_update(b), partial_update(b).begin());
-  }
+  void narrow(size_t b) override { std::ranges::copy(wide_part(b), narrow_part(b).begin()); }
   uint64_t step(size_t b, const StepRule& rule, bool wide) override {
     std::vector<int64_t> z;
     if (wide)
-      z.assign(wide_partial_update(b).begin(), wide_partial_update(b).end());
+      z.assign(wide_part(b).begin(), wide_part(b).end());
     else
-      z.assign(partial_update(b).begin(), partial_update(b).end());
+      z.assign(narrow_part(b).begin(), narrow_part(b).end());
     steps.push_back({b, rule, wide, z});
     return 1 + b;
   }
@@ -109,11 +118,31 @@ class GivenSums final : public Backend {
   void next_logits(uint8_t, std::span<int8_t>, std::span<int8_t>) override {}
 
  private:
+  std::span<int32_t> narrow_part(size_t b) {
+    return std::span(narrow_).subspan(buckets_[b].offset, buckets_[b].size);
+  }
+  std::span<int64_t> wide_part(size_t b) {
+    return std::span(wide_).subspan(buckets_[b].offset, buckets_[b].size);
+  }
+
   Sums z_;
+  bool is_on_device_;
   std::vector<UpdateBucket> buckets_;
   std::vector<int32_t> narrow_;
   std::vector<int64_t> wide_;
   ParameterLayout layout_;
+};
+
+// Adds up where the sums are, and keeps count.
+class CountingReduction final : public DeviceReduction {
+ public:
+  int narrow = 0, wide = 0;
+  std::unique_ptr<Collectives::Pending> start_sum(const DeviceSums& sums) override {
+    ++(sums.wide ? wide : narrow);
+    if (sums.wide)
+      return mpi_world().start_all_reduce_sum({static_cast<int64_t*>(sums.data), sums.size});
+    return mpi_world().start_all_reduce_sum({static_cast<int32_t*>(sums.data), sums.size});
+  }
 };
 
 // Parts that the ranks' sums are made of: rank r has total / ranks, the last one the rest too.
@@ -130,8 +159,10 @@ ShapedSummary summary_with(uint64_t sum_magnitudes) {
           .vector_threshold = 7};
 }
 
-UpdateReport update(GivenSums& backend, uint64_t sum_magnitudes, int noise_rank = 1) {
-  return apply_update(backend, mpi_world(), 3, noise_rank, summary_with(sum_magnitudes), {});
+UpdateReport update(GivenSums& backend, uint64_t sum_magnitudes, int noise_rank = 1,
+                    DeviceReduction* devices = nullptr) {
+  return apply_update(backend, {mpi_world(), devices}, 3, noise_rank, summary_with(sum_magnitudes),
+                      {});
 }
 
 TEST(Update, EveryBucketIsSteppedOnceByTheSumOverRanksWithTheRuleOfThePlan) {
@@ -211,7 +242,60 @@ TEST(Update, OneRankWithLargeSumsMakesEveryRankSendWide) {
   }
 }
 
-// The real backend from here on.
+TEST(Update, SumsOfDevicesMeetThereAndTheHostSeesNone) {
+  const int64_t rank = mpi_world().rank(), ranks = mpi_world().size();
+  const int64_t ranks_sum = ranks * (ranks - 1) / 2, huge = int64_t{1} << 52;
+  for (uint64_t sum_magnitudes : {uint64_t{5}, kMaybeWide}) {
+    const bool wide = sum_magnitudes == kMaybeWide;
+    GivenSums backend({{rank, 5}, {wide ? huge + rank : rank}}, /*is_on_device=*/true);
+    CountingReduction devices;
+    const UpdateReport report = update(backend, sum_magnitudes, 1, &devices);
+    EXPECT_EQ(report.changed, 1u + 2);
+    EXPECT_EQ(report.sums_travel_wide, wide);
+    EXPECT_EQ(backend.given_to_host, 0);
+    EXPECT_EQ(backend.given_to_device, ranks == 1 ? 0 : 2);
+    EXPECT_EQ(devices.narrow, ranks == 1 ? 0 : wide ? 1 : 2);
+    EXPECT_EQ(devices.wide, ranks == 1 ? 0 : wide ? 1 : 0);
+    EXPECT_EQ(backend.steps.size(), 2u);
+    if (backend.steps.size() != 2) continue;
+    EXPECT_EQ(backend.steps[0].z, (std::vector<int64_t>{ranks_sum, 5 * ranks}));
+    EXPECT_EQ(backend.steps[1].z, (std::vector<int64_t>{(wide ? huge * ranks : 0) + ranks_sum}));
+    EXPECT_EQ(backend.steps[1].wide, wide);
+  }
+}
+
+TEST(Update, SumsOfDevicesWithoutAReductionOfTheirOwnMeetInTheMemoryOfTheHosts) {
+  const int ranks = mpi_world().size();
+  GivenSums backend(Sums{{1}, {2}}, /*is_on_device=*/true);
+  update(backend, 5);
+  EXPECT_EQ(backend.given_to_device, 0);
+  EXPECT_EQ(backend.given_to_host, ranks == 1 ? 0 : 2);
+  EXPECT_EQ(backend.steps.at(1).z, std::vector<int64_t>{2 * ranks});
+}
+
+TEST(Update, SumsInTheMemoryOfTheHostMeetThereWhateverIsGiven) {
+  GivenSums backend(Sums{{1}, {2}});
+  CountingReduction devices;
+  update(backend, 5, 1, &devices);
+  EXPECT_EQ(devices.narrow + devices.wide, 0);
+  EXPECT_EQ(backend.steps.at(1).z, std::vector<int64_t>{2 * mpi_world().size()});
+}
+
+TEST(Update, TheSumsOfOneRankStayWhereTheyAre) {
+  SoloCollectives solo;
+  for (bool is_on_device : {false, true})
+    for (uint64_t sum_magnitudes : {uint64_t{5}, kMaybeWide}) {
+      GivenSums backend({{3, -4}, {5}}, is_on_device);
+      CountingReduction devices;
+      apply_update(backend, {solo, &devices}, 3, 1, summary_with(sum_magnitudes), {});
+      EXPECT_EQ(backend.given_to_host + backend.given_to_device, 0);
+      EXPECT_EQ(devices.narrow + devices.wide, 0);
+      EXPECT_EQ(backend.steps.at(0).z, (std::vector<int64_t>{3, -4}));
+      EXPECT_EQ(backend.steps.at(1).z, std::vector<int64_t>{5});
+    }
+}
+
+// The real backends from here on.
 
 std::vector<int8_t> random_differences(size_t pairs) {
   std::mt19937_64 random(12);
@@ -220,13 +304,14 @@ std::vector<int8_t> random_differences(size_t pairs) {
   return d;
 }
 
-std::string digest_after_updates(Collectives& group, UpdateRule rule, int noise_rank,
-                                 uint64_t sum_magnitudes) {
+std::string digest_after_updates(const std::string& name, const Meeting& meeting, UpdateRule rule,
+                                 int noise_rank, uint64_t sum_magnitudes) {
   constexpr uint64_t kPairs = 75;  // five tiles, the last one not full
   const BackendSettings settings{
       .shape = {1, 64}, .seed = 5, .noise_rank = noise_rank, .update = rule, .threads = 2};
-  const std::unique_ptr<Backend> backend = make_backend("cpu", settings);
-  const PairRange mine = pairs_of_rank(kPairs, group.rank(), group.size());
+  const std::unique_ptr<Backend> backend =
+      name.empty() ? make_backend("cpu", settings) : test::backend_on(name, settings);
+  const PairRange mine = pairs_of_rank(kPairs, meeting.group.rank(), meeting.group.size());
   backend->assign_pairs(mine);
   backend->write_parameters(int_rnn_initial_parameters(settings.shape, settings.seed));
   const std::vector<int8_t> d = random_differences(kPairs);
@@ -235,7 +320,7 @@ std::string digest_after_updates(Collectives& group, UpdateRule rule, int noise_
                               .matrix_threshold = 3000,
                               .vector_threshold = 1500};
   for (uint32_t epoch : {0u, 1u, 1u, 7u})
-    apply_update(*backend, group, epoch, noise_rank, summary,
+    apply_update(*backend, meeting, epoch, noise_rank, summary,
                  std::span(d).subspan(mine.first, mine.count));
   std::vector<int8_t> parameters(backend->layout().size());
   std::vector<int32_t> accumulators(rule == UpdateRule::sigma_delta ? parameters.size() : 0);
@@ -244,14 +329,23 @@ std::string digest_after_updates(Collectives& group, UpdateRule rule, int noise_
   return parameters_digest(parameters, accumulators);
 }
 
-TEST(Update, NarrowAndWideSumsGiveTheSameParametersOnAnyNumberOfRanks) {
-  for (UpdateRule rule : {UpdateRule::threshold, UpdateRule::sigma_delta})
-    for (int noise_rank : {1, 4}) {
-      SoloCollectives solo;
-      const std::string alone = digest_after_updates(solo, rule, noise_rank, 150);
-      EXPECT_EQ(digest_after_updates(mpi_world(), rule, noise_rank, 150), alone);
-      EXPECT_EQ(digest_after_updates(mpi_world(), rule, noise_rank, kMaybeWide), alone);
-    }
+TEST(Update, NarrowAndWideSumsGiveTheSameParametersOnAnyNumberOfRanksAndBackends) {
+  for (const std::string& name : test::backends())
+    for (UpdateRule rule : {UpdateRule::threshold, UpdateRule::sigma_delta})
+      for (int noise_rank : {1, 4}) {
+        SoloCollectives solo;
+        const std::string alone = digest_after_updates("", {solo}, rule, noise_rank, 150);
+        CountingReduction devices;
+        for (DeviceReduction* where :
+             {static_cast<DeviceReduction*>(nullptr), static_cast<DeviceReduction*>(&devices)})
+          for (uint64_t sum_magnitudes : {uint64_t{150}, kMaybeWide})
+            EXPECT_EQ(
+                digest_after_updates(name, {mpi_world(), where}, rule, noise_rank, sum_magnitudes),
+                alone)
+                << name << (where ? ", sums met on the devices" : "");
+        const bool meets_there = name == "cuda" && mpi_world().size() > 1;
+        EXPECT_EQ(devices.narrow > 0, meets_there) << name;
+      }
 }
 
 }  // namespace
