@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs everything eggroll-mpi builds and runs with, from the distribution's own packages.
+# The CUDA Toolkit and NCCL, for the preset cuda, are not the distribution's: NVIDIA's packages or the site's modules bring them.
 # Quiet, safe to run again: packages that are present are left alone, and then nothing needs the network.
 #   EGGROLL_SKIP_SETUP=1   do nothing (a site where the packages come from modules)
 set -euo pipefail
