@@ -66,9 +66,11 @@ UpdateReport apply_narrow(Backend& backend, const Meeting& meeting, uint32_t noi
   for (size_t bucket = 0; bucket < pending.size(); ++bucket) {
     finish(pending[bucket]);
     report.all_reduce_s += watch.lap_s();
-    report.changed += backend.step(bucket, step_rule(summary), /*wide=*/false);
+    backend.step(bucket, step_rule(summary), /*wide=*/false);
     report.step_s += watch.lap_s();
   }
+  report.changed = backend.take_changed();
+  report.step_s += watch.lap_s();
   return report;
 }
 
@@ -100,9 +102,11 @@ UpdateReport apply_wide(Backend& backend, const Meeting& meeting, uint32_t noise
   for (size_t bucket = 0; bucket < buckets; ++bucket) {
     finish(pending[bucket]);
     report.all_reduce_s += watch.lap_s();
-    report.changed += backend.step(bucket, step_rule(summary), is_wide(bucket));
+    backend.step(bucket, step_rule(summary), is_wide(bucket));
     report.step_s += watch.lap_s();
   }
+  report.changed = backend.take_changed();
+  report.step_s += watch.lap_s();
   return report;
 }
 

@@ -141,11 +141,13 @@ class Backend {
   virtual int64_t largest_magnitude(size_t bucket) = 0;
   virtual void narrow(size_t bucket) = 0;
 
-  // Moves the parameters of a bucket by its (by now global) Z; returns how many changed.
+  // Moves the parameters of a bucket by its (by now global) Z.
   //   threshold    by sign(Z) where |Z| >= threshold; Z = 0 never moves
   //   sigma_delta  M += Z; by the number of whole thresholds in M, which M loses
   // clipped to +-127. `wide` says which of the two sums holds Z.
-  virtual uint64_t step(size_t bucket, const StepRule& rule, bool wide) = 0;
+  virtual void step(size_t bucket, const StepRule& rule, bool wide) = 0;
+  // How many parameters the steps since the last call changed; waits until they are done.
+  virtual uint64_t take_changed() = 0;
 
   // Unperturbed model. Stream i of `streams` reads text[i * n, (i + 1) * n), n = text.size() /
   // streams, from a zero state and predicts n - 1 bytes. Scores the streams first ... first + count

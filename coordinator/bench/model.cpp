@@ -74,6 +74,7 @@ class Bench {
     const int64_t threshold = 2 * noise_deviation(shaped.sum_squares, 1);
     for (size_t b = 0; b < backend_->buckets().size(); ++b)
       backend_->step(b, {threshold, threshold}, false);
+    backend_->take_changed();
     return {reconstruct_s, watch.elapsed_s()};
   }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <utility>
 #include <vector>
 
 #include "kernels/backend.hpp"
@@ -79,7 +80,8 @@ class CpuBackend final : public Backend {
   std::optional<DeviceSums> device_partial_update(size_t, bool) override { return std::nullopt; }
   int64_t largest_magnitude(size_t bucket) override;
   void narrow(size_t bucket) override;
-  uint64_t step(size_t bucket, const StepRule& rule, bool wide) override;
+  void step(size_t bucket, const StepRule& rule, bool wide) override;
+  uint64_t take_changed() override { return std::exchange(changed_, 0); }
 
   StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first,
                              uint64_t count) override;
@@ -140,6 +142,7 @@ class CpuBackend final : public Backend {
   Buffer<int32_t> z_;
   Buffer<int64_t> wide_z_;  // made when first needed
   std::vector<UpdateWorkspace> update_workspaces_;
+  uint64_t changed_ = 0;  // by steps since take_changed
 };
 
 }  // namespace eggroll::cpu

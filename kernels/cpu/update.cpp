@@ -169,7 +169,7 @@ void CpuBackend::narrow(size_t bucket) {
                          [](int64_t z) { return static_cast<int32_t>(z); });
 }
 
-uint64_t CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
+void CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
   const auto [offset, size] = buckets_[bucket];
   const int64_t threshold = std::max<int64_t>(
       1, bucket_is_vectors_[bucket] ? rule.vector_threshold : rule.matrix_threshold);
@@ -201,7 +201,7 @@ uint64_t CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
                    [&, offset = offset, size = size](int, uint64_t piece) {
                      step_range(offset + piece * kPiece, std::min(kPiece, size - piece * kPiece));
                    });
-  return changed;
+  changed_ += changed;
 }
 
 }  // namespace eggroll::cpu

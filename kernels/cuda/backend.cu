@@ -27,7 +27,8 @@ CudaBackend::CudaBackend(const BackendSettings& settings)
     accumulators_ = DeviceBuffer<int32_t>(layout_.size());
   z_ = DeviceBuffer<int32_t>(layout_.size());
   give_up_ = PinnedBuffer<int32_t>(1);
-  counter_ = DeviceBuffer<unsigned long long>(1);
+  largest_ = DeviceBuffer<unsigned long long>(1);
+  changed_ = DeviceBuffer<unsigned long long>(1);
   exp2_ = DeviceBuffer<double>(exact_exp2().size());
   copy_to_device(exp2_.data(), exact_exp2(), stream_);
   stream_.synchronize();

@@ -44,7 +44,8 @@ class CudaBackend final : public Backend {
   std::optional<DeviceSums> device_partial_update(size_t bucket, bool wide) override;
   int64_t largest_magnitude(size_t bucket) override;
   void narrow(size_t bucket) override;
-  uint64_t step(size_t bucket, const StepRule& rule, bool wide) override;
+  void step(size_t bucket, const StepRule& rule, bool wide) override;
+  uint64_t take_changed() override;
 
   StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first,
                              uint64_t count) override;
@@ -115,7 +116,7 @@ class CudaBackend final : public Backend {
   DeviceBuffer<int64_t> wide_z_;  // made when first needed, as are those of the host
   PinnedBuffer<int32_t> host_z_;
   PinnedBuffer<int64_t> host_wide_z_;
-  DeviceBuffer<unsigned long long> counter_;
+  DeviceBuffer<unsigned long long> largest_, changed_;  // one each; since take_changed
 };
 
 }  // namespace eggroll::cuda

@@ -338,11 +338,11 @@ std::optional<DeviceSums> CudaBackend::device_partial_update(size_t bucket, bool
 int64_t CudaBackend::largest_magnitude(size_t bucket) {
   use_device();
   const auto [offset, size] = buckets_[bucket];
-  fill_with_zeros(counter_.data(), 1, stream_);
+  fill_with_zeros(largest_.data(), 1, stream_);
   launch(find_largest, {dim3(multiprocessors_)}, stream_, wide_z_.data() + offset, size,
-         counter_.data());
+         largest_.data());
   unsigned long long largest = 0;
-  copy_to_host(std::span(&largest, 1), counter_.data(), stream_);
+  copy_to_host(std::span(&largest, 1), largest_.data(), stream_);
   stream_.synchronize();
   return static_cast<int64_t>(largest);
 }
@@ -355,7 +355,7 @@ void CudaBackend::narrow(size_t bucket) {
   stream_.synchronize();
 }
 
-uint64_t CudaBackend::step(size_t bucket, const StepRule& rule, bool wide) {
+void CudaBackend::step(size_t bucket, const StepRule& rule, bool wide) {
   use_device();
   const auto [offset, size] = buckets_[bucket];
   const int64_t threshold = std::max<int64_t>(
@@ -368,15 +368,19 @@ uint64_t CudaBackend::step(size_t bucket, const StepRule& rule, bool wide) {
   }
   int32_t* accumulators =
       settings_.update == UpdateRule::sigma_delta ? accumulators_.data() + offset : nullptr;
-  fill_with_zeros(counter_.data(), 1, stream_);
   if (wide)
     launch(step_parameters<int64_t>, one_thread_each(size), stream_, wide_z_.data() + offset, size,
-           threshold, accumulators, parameters_.data() + offset, counter_.data());
+           threshold, accumulators, parameters_.data() + offset, changed_.data());
   else
     launch(step_parameters<int32_t>, one_thread_each(size), stream_, z_.data() + offset, size,
-           threshold, accumulators, parameters_.data() + offset, counter_.data());
+           threshold, accumulators, parameters_.data() + offset, changed_.data());
+}
+
+uint64_t CudaBackend::take_changed() {
+  use_device();
   unsigned long long changed = 0;
-  copy_to_host(std::span(&changed, 1), counter_.data(), stream_);
+  copy_to_host(std::span(&changed, 1), changed_.data(), stream_);
+  fill_with_zeros(changed_.data(), 1, stream_);
   stream_.synchronize();
   return changed;
 }

@@ -92,6 +92,7 @@ void measure_generations(uint64_t population, uint32_t tokens, double int8_peak,
                          {.bucket_ready = [](size_t) {}, .poll = [] {}});
     for (size_t b = 0; b < backend->buckets().size(); ++b)
       backend->step(b, {threshold, threshold}, false);
+    backend->take_changed();
     if (g == 0) continue;
     update_s.push_back(now_s() - shaped);
     evaluate_s.push_back(evaluated - start);

@@ -8,6 +8,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/checkpoint.hpp"
@@ -90,15 +91,16 @@ class GivenSums final : public Backend {
     return largest;
   }
   void narrow(size_t b) override { std::ranges::copy(wide_part(b), narrow_part(b).begin()); }
-  uint64_t step(size_t b, const StepRule& rule, bool wide) override {
+  void step(size_t b, const StepRule& rule, bool wide) override {
     std::vector<int64_t> z;
     if (wide)
       z.assign(wide_part(b).begin(), wide_part(b).end());
     else
       z.assign(narrow_part(b).begin(), narrow_part(b).end());
     steps.push_back({b, rule, wide, z});
-    return 1 + b;
+    changed_ += 1 + b;
   }
+  uint64_t take_changed() override { return std::exchange(changed_, 0); }
 
   std::string description() const override { return "given sums"; }
   const ParameterLayout& layout() const override { return layout_; }
@@ -130,6 +132,7 @@ class GivenSums final : public Backend {
   std::vector<UpdateBucket> buckets_;
   std::vector<int32_t> narrow_;
   std::vector<int64_t> wide_;
+  uint64_t changed_ = 0;
   ParameterLayout layout_;
 };
 
