@@ -48,6 +48,7 @@ for nccl in /usr/local/cuda/lib64 /usr/local/cuda/lib /usr/lib/x86_64-linux-gnu 
 done
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm=isolated OMPI_MCA_pml=ob1
 export OMPI_MCA_btl=self,vader,tcp OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_rmaps_base_oversubscribe=1
+export PMIX_MCA_pcompress_base_silence_warning=1 # its compression is a plug-in that nobody here needs
 START
 for name in eggroll mpirun; do
   target=$([[ $name == eggroll ]] && echo lib/eggroll-program || echo root/bin/orterun)

@@ -1,6 +1,7 @@
 #include "tests/gpu_check/checks.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -188,16 +189,17 @@ void check_run(const BackendSettings& settings, PairRange pairs, int generations
   check_model(twins, settings.shape, random, checks);
 }
 
-BackendSettings random_settings(Random& random, uint32_t width) {
+// Rules and ranks in turn: twelve cases have each rule with each rank.
+BackendSettings random_settings(Random& random, uint32_t width, int turn) {
   BackendSettings settings;
   settings.shape = {static_cast<uint32_t>(1 + random() % 2), width};
   settings.seed = random();
   const int ranks[] = {1, 4, 16};
-  settings.noise_rank = ranks[random() % 3];
+  settings.noise_rank = ranks[turn % 3];
   settings.sigma_shift = static_cast<int>(3 + random() % 3);
-  settings.rounding = random() % 2 == 0 ? Rounding::nearest : Rounding::floor;
-  settings.carry = static_cast<Carry>(random() % 3);
-  settings.update = random() % 2 == 0 ? UpdateRule::threshold : UpdateRule::sigma_delta;
+  settings.rounding = turn % 2 == 0 ? Rounding::nearest : Rounding::floor;
+  settings.carry = static_cast<Carry>((turn + turn / 3) % 3);
+  settings.update = turn / 2 % 2 == 0 ? UpdateRule::threshold : UpdateRule::sigma_delta;
   return settings;
 }
 
@@ -212,10 +214,10 @@ void Checks::expect(bool holds, const std::string& what) {
 
 void check_runs(const Options& options, Checks& checks) {
   Random random(options.seed);
-  const int cases = options.quick ? 4 : 60;
+  const int cases = options.quick ? 6 : 60;
   for (int c = 0; c < cases; ++c) {
     const uint32_t width = options.quick || c % 3 == 0 ? 64 : 256;
-    BackendSettings settings = random_settings(random, width);
+    BackendSettings settings = random_settings(random, width, c);
     settings.threads = options.quick ? 1 : 8;
     const PairRange pairs = {random() % 50, 1 + random() % (options.quick ? 30 : 400)};
     check_run(settings, pairs, options.quick ? 2 : 3, true, random, checks);
@@ -223,7 +225,7 @@ void check_runs(const Options& options, Checks& checks) {
   if (options.quick) return;
   // Activations that do not fit into shared memory, and wide sums of the perturbation.
   for (const auto& [width, noise_rank] : {std::pair{1024u, 1}, {1024u, 16}, {4096u, 4}}) {
-    BackendSettings settings = random_settings(random, width);
+    BackendSettings settings = random_settings(random, width, static_cast<int>(random() % 12));
     settings.shape.layers = 1;
     settings.noise_rank = noise_rank;
     settings.threads = 16;
@@ -302,7 +304,8 @@ struct Tiles final : TileSource {
 
 void check_tiles(const Options& options, Checks& checks) {
   Random random(options.seed + 2);
-  BackendSettings settings = random_settings(random, options.quick ? 64 : 256);
+  BackendSettings settings =
+      random_settings(random, options.quick ? 64 : 256, static_cast<int>(random() % 12));
   settings.carry = Carry::reset;
   const uint64_t pairs = options.quick ? 60 : 1000;
   checks.about("tiles, " + described(settings, {0, pairs}));
@@ -328,6 +331,44 @@ void check_tiles(const Options& options, Checks& checks) {
   given_up.most = 4;
   twins.cuda->evaluate_tiles(evaluation, given_up);
   checks.expect(given_up.finished == 0 && given_up.waiting.empty(), "tiles that are given up");
+}
+
+void check_giving_up(const Options& options, Checks& checks) {
+  using Clock = std::chrono::steady_clock;
+  const auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  Random random(options.seed + 4);
+  BackendSettings settings;
+  settings.seed = random();
+  settings.carry = Carry::reset;
+  const PairRange pairs = {0, 4096};
+  checks.about("giving up, " + described(settings, pairs));
+  const std::unique_ptr<Backend> backend = cuda::make_cuda_backend(settings);
+  backend->write_parameters(
+      oracle::start_parameters(settings.shape, oracle::Start::initial, random));
+  backend->assign_pairs(pairs);
+  const uint64_t slice = 4096;
+  const std::vector<uint8_t> text = oracle::random_text(pairs.count * slice, random);
+  Evaluation evaluation = {.segments = {text, slice, 0, 2, 64}};
+  double full_s = 0;
+  std::vector<int32_t> score;
+  for (;; evaluation.segments.tokens *= 2) {  // until it takes a while
+    const Clock::time_point start = Clock::now();
+    score = scores_of(*backend, evaluation, 2 * pairs.count);
+    full_s = since(start);
+    if (full_s > 0.3 || evaluation.segments.tokens >= slice / 2) break;
+  }
+  const Clock::time_point start = Clock::now();
+  evaluation.give_up = [&] { return since(start) > full_s / 10; };
+  std::vector<int32_t> nothing(score.size());
+  backend->evaluate(evaluation, nothing);
+  checks.expect(since(start) < full_s / 2, "an evaluation of " + std::to_string(full_s) +
+                                               " s that is given up after a tenth took " +
+                                               std::to_string(since(start)) + " s");
+  evaluation.give_up = {};
+  checks.expect(scores_of(*backend, evaluation, 2 * pairs.count) == score,
+                "the same scores after one was given up");
 }
 
 }  // namespace eggroll::gpu_check

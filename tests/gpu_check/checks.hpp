@@ -35,5 +35,8 @@ void check_runs(const Options& options, Checks& checks);
 void check_long_run(const Options& options, Checks& checks);
 // Tiles handed out in any order, and work that is given up.
 void check_tiles(const Options& options, Checks& checks);
+// Work that is given up half way: it ends soon after, and nothing of it stays. Not for `quick`,
+// where a launch may be over before anybody can change his mind.
+void check_giving_up(const Options& options, Checks& checks);
 
 }  // namespace eggroll::gpu_check

@@ -14,11 +14,13 @@ namespace {
 
 std::string help() {
   return std::string(
-             "gpu_check: holds the CUDA kernels to the CPU's and to the oracle, with random inputs\n"
+             "gpu_check: holds the CUDA kernels to the CPU's and to the oracle, with random "
+             "inputs\n"
              "  --quick        few and small cases\n"
              "  --seed N       the inputs of an earlier run (default: new ones)\n") +
          (eggroll::gpu_check::has_benchmark()
-              ? "  --benchmark    figures after the checks, with ceilings measured in the same run\n"
+              ? "  --benchmark    figures after the checks, with ceilings measured in the same "
+                "run\n"
                 "  --json FILE    the figures once more, a JSON object\n"
               : "") +
          "exit code: 0, 1 where a check failed, 2 where there is no GPU or an option is wrong\n";
@@ -68,6 +70,7 @@ int run(int argc, char** argv) {
   check_runs(options, checks);
   check_tiles(options, checks);
   check_long_run(options, checks);
+  if (!options.quick) check_giving_up(options, checks);
   std::printf("%d passed, %d failed\n", checks.done() - checks.failed(), checks.failed());
   if (benchmark) run_benchmark(json);
   return checks.failed() == 0 ? 0 : 1;
