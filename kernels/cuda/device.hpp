@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstring>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -45,6 +46,10 @@ class CudaBuffer {
     }
     check_cuda(code, memory == Memory::device ? "cudaMalloc" : "cudaHostAlloc");
     data_ = static_cast<T*>(data);
+    if (memory == Memory::pinned) {
+      std::memset(static_cast<void*>(data_), 0, size * sizeof(T));
+      return;
+    }
     CUDA_CHECK(cudaMemset(data_, 0, size * sizeof(T)));
     CUDA_CHECK(cudaDeviceSynchronize());  // other streams do not wait for the default one
   }

@@ -186,9 +186,11 @@ bool CudaBackend::run_batch(const Evaluation& e, const Batch& batch, std::span<i
   *give_up_.data() = 0;
   call.give_up = give_up_.data();
   run_rows(blocks, true, call);
+  wait(e.give_up);  // before the copy: one into memory that is not pinned blocks until it is done
+  if (*give_up_.data() != 0) return false;
   copy_to_host(score, score_.data(), stream_);
-  wait(e.give_up);
-  return *give_up_.data() == 0;
+  stream_.synchronize();
+  return true;
 }
 
 void CudaBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score) {
