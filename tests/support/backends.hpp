@@ -13,8 +13,8 @@
 
 namespace eggroll::test {
 
-// What is tested: "cpu scalar", "cpu avx2", ..., or "cuda". Which ones, is for the test program that
-// is linked: support/cpu_backends.cpp or support/cuda_backends.cpp.
+// What is tested: "cpu scalar", "cpu avx2", ..., or "cuda". Which ones, is for the test program
+// that is linked: support/cpu_backends.cpp or support/cuda_backends.cpp.
 const std::vector<std::string>& backends();
 std::unique_ptr<Backend> backend_on(const std::string& name, const BackendSettings& settings);
 
