@@ -91,6 +91,16 @@ inline int __dp4a(int a, int b, int c) {
     c += static_cast<int8_t>(a >> 8 * i) * static_cast<int8_t>(b >> 8 * i);
   return c;
 }
+inline unsigned __float_as_uint(float value) {
+  unsigned bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+inline float __uint_as_float(unsigned bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
 template <typename T>
 T __ldg(const T* p) {
   return *p;
@@ -133,6 +143,10 @@ struct cudaDeviceProp {
 };
 inline cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
   return cudaSuccess;
 }
 inline cudaError_t cudaSetDevice(int device) {

@@ -7,6 +7,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "kernels/bfloat16.hpp"
+
 namespace eggroll::cuda {
 
 extern unsigned char eggroll_shared[];
@@ -21,6 +23,19 @@ inline uint32_t saturated_bytes(int32_t v0, int32_t v1, int32_t v2, int32_t v3) 
   for (const int32_t v : {v3, v2, v1, v0})
     all = all << 8 | static_cast<uint8_t>(v > 127 ? 127 : v < -128 ? -128 : v);
   return all;
+}
+
+inline uint2 wide_product(uint32_t a, uint32_t b) {
+  const uint64_t product = uint64_t{a} * b;
+  return make_uint2(static_cast<uint32_t>(product), static_cast<uint32_t>(product >> 32));
+}
+
+inline uint32_t with_second_byte(uint32_t word, uint32_t from, int k) {
+  return (word & 0xffff00ffu) | (from >> 8 * k & 0xffu) << 8;
+}
+
+inline uint32_t packed_bf16(float low, float high) {
+  return bf16_of_float(low) | uint32_t{bf16_of_float(high)} << 16;
 }
 
 namespace emulation {
