@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cuda/devices.hpp"
+#include "kernels/cuda/perturbed_linear.hpp"
 #include "tests/gpu_check/benchmark.hpp"
 #include "tests/gpu_check/ceilings.hpp"
 #include "tests/support/oracle.hpp"
@@ -115,6 +116,55 @@ void measure_generations(uint64_t population, uint32_t tokens, double int8_peak,
             static_cast<double>(free_before - free_after) / (1 << 30), "GiB");
 }
 
+// The perturbed layer in bf16, its noise made on the fly, beside the product alone, which is
+// measured before and after; the shorter time counts.
+void measure_linear(uint32_t members, uint32_t width, Table& table) {
+  const cuda::Stream stream;
+  oracle::Random random(11);
+  const auto random_matrix = [&](size_t size) {
+    std::vector<uint16_t> values(size_t{1} << 20);
+    for (uint16_t& value : values)  // bf16, +-0.5 to 2
+      value = static_cast<uint16_t>((random() % 256) | 0x3f00 | (random() % 2 << 15));
+    cuda::DeviceBuffer<uint16_t> matrix(size);
+    for (size_t at = 0; at < size; at += values.size())
+      cuda::copy_to_device(
+          matrix.data() + at,
+          std::span<const uint16_t>(values).first(std::min(values.size(), size - at)), stream);
+    stream.synchronize();
+    return matrix;
+  };
+  const cuda::DeviceBuffer<uint16_t> x = random_matrix(size_t{members} * width),
+                                     w = random_matrix(size_t{width} * width);
+  cuda::DeviceBuffer<uint16_t> y(size_t{members} * width);
+  cuda::PerturbedLinear linear;
+  cuda::PerturbedLinearCall call = {
+      .product = {members, width, width, x.data(), w.data(), y.data()},
+      .noise = {.seed = 3},
+      .sigma = 0.01f};
+  const auto product_s = [&] {
+    return seconds_of(stream, 51, [&] { linear.forward_unperturbed(call.product, stream); });
+  };
+  double product = product_s();
+  const uint32_t ranks[] = {1, 4, 16};
+  double perturbed[3];
+  for (int i = 0; i < 3; ++i) {
+    call.noise_rank = ranks[i];
+    perturbed[i] = seconds_of(stream, 51, [&] { linear.forward(call, stream); });
+  }
+  product = std::min(product, product_s());
+  table.add("linear_product_us",
+            "linear layer " + std::to_string(width) + " x " + std::to_string(width) + " bf16, " +
+                std::to_string(members) + " members: product alone",
+            1e6 * product, "us");
+  for (int i = 0; i < 3; ++i) {
+    const std::string rank = std::to_string(ranks[i]);
+    table.add("linear_r" + rank + "_us", "  perturbed, r = " + rank + ", noise made on the fly",
+              1e6 * perturbed[i], "us");
+    table.add("linear_r" + rank + "_share", "  product alone / perturbed, r = " + rank,
+              product / perturbed[i], "");
+  }
+}
+
 }  // namespace
 
 bool has_benchmark() { return true; }
@@ -130,6 +180,7 @@ void run_benchmark(const std::string& json) {
             int8_instruction_ops_per_s() / 1e12, "TOP/s");
   table.add("bf16_product_tflops", "bf16 product 8192^3, cuBLASLt",
             bf16_product_ops_per_s(8192) / 1e12, "TFLOP/s");
+  measure_linear(1024, 8192, table);
   for (const uint64_t population : {uint64_t{1} << 14, uint64_t{1} << 16, uint64_t{1} << 18})
     measure_generations(population, 100, int8_peak, table);
   for (const uint32_t tokens : {10u, 1u}) measure_generations(1 << 16, tokens, int8_peak, table);

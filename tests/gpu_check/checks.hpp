@@ -38,5 +38,7 @@ void check_tiles(const Options& options, Checks& checks);
 // Work that is given up half way: it ends soon after, and nothing of it stays. Not for `quick`,
 // where a launch may be over before anybody can change his mind.
 void check_giving_up(const Options& options, Checks& checks);
+// The perturbed linear layer in bf16 within its bound of the oracle in double precision.
+void check_linear(const Options& options, Checks& checks);
 
 }  // namespace eggroll::gpu_check

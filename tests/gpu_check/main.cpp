@@ -70,6 +70,7 @@ int run(int argc, char** argv) {
   check_runs(options, checks);
   check_tiles(options, checks);
   check_long_run(options, checks);
+  check_linear(options, checks);
   if (!options.quick) check_giving_up(options, checks);
   std::printf("%d passed, %d failed\n", checks.done() - checks.failed(), checks.failed());
   if (benchmark) run_benchmark(json);
