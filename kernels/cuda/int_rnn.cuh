@@ -7,6 +7,9 @@
 // are chosen so that what a lane loads with one instruction, 16 bytes of both members of a pair or
 // of a weight's row, is what the tensor cores want of it, and that it ends up with 8 consecutive
 // outputs of a pair, which shares its noise.
+//
+// One file, although a long one: the device code of one kernel, whose parts share the planes and the
+// order of bytes in them.
 #pragma once
 
 #include <cuda_runtime.h>
