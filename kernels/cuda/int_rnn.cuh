@@ -8,8 +8,8 @@
 // of a weight's row, is what the tensor cores want of it, and that it ends up with 8 consecutive
 // outputs of a pair, which shares its noise.
 //
-// One file, although a long one: the device code of one kernel, whose parts share the planes and the
-// order of bytes in them.
+// One file, although a long one: the device code of one kernel, whose parts share the planes and
+// the order of bytes in them.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -151,10 +151,14 @@ class BlockOfRows {
     if (kPerturbed) make_noise();
     move_states<true>();
     if (threadIdx.x < kRows) score()[threadIdx.x] = 0;
+    int32_t is_given_up = 0;
     for (uint32_t k = 0; k < call_.tokens; ++k) {
-      if (threadIdx.x == 0)
-        memory().is_given_up =
-            call_.give_up != nullptr && *static_cast<const volatile int32_t*>(call_.give_up) != 0;
+      if (threadIdx.x == 0) {
+        memory().is_given_up = is_given_up;
+        // In the host's memory, far away: what is read here is looked at a token later.
+        if (call_.give_up != nullptr)
+          is_given_up = *static_cast<const volatile int32_t*>(call_.give_up);
+      }
       if (threadIdx.x < kRows) read_token(threadIdx.x, k);
       __syncthreads();
       if (memory().is_given_up) return false;
