@@ -6,6 +6,9 @@
 namespace eggroll::cuda {
 namespace {
 
+constexpr const char* kParameters = "parameters of this layout";
+constexpr const char* kAccumulators = "accumulators of this layout and rule";
+
 // Streams and memory belong to the device that is chosen when they are made.
 const BackendSettings& choose_device(const BackendSettings& settings) {
   CUDA_CHECK(cudaSetDevice(settings.device_index));
@@ -39,32 +42,36 @@ std::string CudaBackend::description() const {
   return "cuda " + name_ + ", device " + std::to_string(settings_.device_index);
 }
 
-void CudaBackend::write_parameters(std::span<const int8_t> values) {
-  require(values.size() == parameters_.size(), "parameters of this layout");
+template <typename T>
+void CudaBackend::write_all(DeviceBuffer<T>& to, std::span<const T> values, const char* what) {
+  require(values.size() == to.size(), what);
   use_device();
-  copy_to_device(parameters_.data(), values, stream_);
+  copy_to_device(to.data(), values, stream_);
   stream_.synchronize();
+}
+
+template <typename T>
+void CudaBackend::read_all(std::span<T> values, const DeviceBuffer<T>& from, const char* what) {
+  require(values.size() == from.size(), what);
+  use_device();
+  copy_to_host(values, from.data(), stream_);
+  stream_.synchronize();
+}
+
+void CudaBackend::write_parameters(std::span<const int8_t> values) {
+  write_all(parameters_, values, kParameters);
 }
 
 void CudaBackend::read_parameters(std::span<int8_t> values) {
-  require(values.size() == parameters_.size(), "parameters of this layout");
-  use_device();
-  copy_to_host(values, parameters_.data(), stream_);
-  stream_.synchronize();
+  read_all(values, parameters_, kParameters);
 }
 
 void CudaBackend::write_accumulators(std::span<const int32_t> values) {
-  require(values.size() == accumulators_.size(), "accumulators of this layout and rule");
-  use_device();
-  copy_to_device(accumulators_.data(), values, stream_);
-  stream_.synchronize();
+  write_all(accumulators_, values, kAccumulators);
 }
 
 void CudaBackend::read_accumulators(std::span<int32_t> values) {
-  require(values.size() == accumulators_.size(), "accumulators of this layout and rule");
-  use_device();
-  copy_to_host(values, accumulators_.data(), stream_);
-  stream_.synchronize();
+  read_all(values, accumulators_, kAccumulators);
 }
 
 void CudaBackend::assign_pairs(PairRange pairs) {

@@ -79,10 +79,18 @@ class CudaBackend final : public Backend {
   void run_rows(const Geometry& geometry, bool perturbed, const RowsCall& call);
   void wait(const std::function<bool()>& give_up);
 
+  // backend.cu: whole copies, done when they return
+  template <typename T>
+  void write_all(DeviceBuffer<T>& to, std::span<const T> values, const char* what);
+  template <typename T>
+  void read_all(std::span<T> values, const DeviceBuffer<T>& from, const char* what);
+
   // update.cu
   void plan_update();
   void sum_bucket(size_t bucket, uint32_t epoch, size_t first, size_t count);
   void sum_matrix(uint32_t tensor, uint32_t epoch, size_t first, size_t count);
+  template <typename Sum>
+  std::span<Sum> give_to_host(size_t bucket, const DeviceBuffer<Sum>& from, PinnedBuffer<Sum>& to);
 
   const BackendSettings settings_;
   const ParameterLayout layout_;

@@ -306,26 +306,26 @@ void CudaBackend::reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, b
   }
 }
 
-std::span<int32_t> CudaBackend::partial_update(size_t bucket) {
+// A bucket's sums in the host's memory, which step reads from then on.
+template <typename Sum>
+std::span<Sum> CudaBackend::give_to_host(size_t bucket, const DeviceBuffer<Sum>& from,
+                                         PinnedBuffer<Sum>& to) {
   use_device();
   const auto [offset, size] = buckets_[bucket];
-  if (host_z_.size() == 0) host_z_ = PinnedBuffer<int32_t>(layout_.size());
-  const std::span<int32_t> part = host_z_.span().subspan(offset, size);
-  copy_to_host(part, z_.data() + offset, copies_);
+  if (to.size() == 0) to = PinnedBuffer<Sum>(layout_.size());
+  const std::span<Sum> part = to.span().subspan(offset, size);
+  copy_to_host(part, from.data() + offset, copies_);
   copies_.synchronize();
   where_[bucket] = Where::host;
   return part;
 }
 
+std::span<int32_t> CudaBackend::partial_update(size_t bucket) {
+  return give_to_host(bucket, z_, host_z_);
+}
+
 std::span<int64_t> CudaBackend::wide_partial_update(size_t bucket) {
-  use_device();
-  const auto [offset, size] = buckets_[bucket];
-  if (host_wide_z_.size() == 0) host_wide_z_ = PinnedBuffer<int64_t>(layout_.size());
-  const std::span<int64_t> part = host_wide_z_.span().subspan(offset, size);
-  copy_to_host(part, wide_z_.data() + offset, copies_);
-  copies_.synchronize();
-  where_[bucket] = Where::host;
-  return part;
+  return give_to_host(bucket, wide_z_, host_wide_z_);
 }
 
 std::optional<DeviceSums> CudaBackend::device_partial_update(size_t bucket, bool wide) {

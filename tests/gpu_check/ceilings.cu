@@ -86,6 +86,20 @@ DeviceBuffer<T> random_matrix(int n, const Stream& stream) {
   return matrix;
 }
 
+template <typename Element, typename Result, typename Scale>
+double product_ops_per_s(int n, cudaDataType_t element, cudaDataType_t result,
+                         cublasComputeType_t compute, cudaDataType_t scale) {
+  const Stream stream;
+  Product product(n, element, result, compute, scale);
+  const DeviceBuffer<Element> x = random_matrix<Element>(n, stream),
+                              y = random_matrix<Element>(n, stream);
+  DeviceBuffer<Result> z(x.size());
+  const Scale one = 1, zero = 0;
+  return product.operations() / seconds_of(stream, 21, [&] {
+           product(&one, &zero, x.data(), y.data(), z.data(), stream);
+         });
+}
+
 // Eight independent products a warp, again and again.
 __global__ void multiply_on_registers(int repeats, int32_t* out) {
   int32_t c[8][4] = {};
@@ -129,27 +143,13 @@ double copy_bytes_per_s() {
 }
 
 double int8_product_ops_per_s(int n) {
-  const Stream stream;
-  Product product(n, CUDA_R_8I, CUDA_R_32I, CUBLAS_COMPUTE_32I, CUDA_R_32I);
-  const DeviceBuffer<int8_t> x = random_matrix<int8_t>(n, stream),
-                             y = random_matrix<int8_t>(n, stream);
-  DeviceBuffer<int32_t> z(x.size());
-  const int32_t one = 1, zero = 0;
-  return product.operations() / seconds_of(stream, 21, [&] {
-           product(&one, &zero, x.data(), y.data(), z.data(), stream);
-         });
+  return product_ops_per_s<int8_t, int32_t, int32_t>(n, CUDA_R_8I, CUDA_R_32I, CUBLAS_COMPUTE_32I,
+                                                     CUDA_R_32I);
 }
 
 double bf16_product_ops_per_s(int n) {
-  const Stream stream;
-  Product product(n, CUDA_R_16BF, CUDA_R_16BF, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-  const DeviceBuffer<uint16_t> x = random_matrix<uint16_t>(n, stream),
-                               y = random_matrix<uint16_t>(n, stream);
-  DeviceBuffer<uint16_t> z(x.size());
-  const float one = 1, zero = 0;
-  return product.operations() / seconds_of(stream, 21, [&] {
-           product(&one, &zero, x.data(), y.data(), z.data(), stream);
-         });
+  return product_ops_per_s<uint16_t, uint16_t, float>(n, CUDA_R_16BF, CUDA_R_16BF,
+                                                      CUBLAS_COMPUTE_32F, CUDA_R_32F);
 }
 
 double int8_instruction_ops_per_s() {
