@@ -76,7 +76,7 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
            : 8 * all_pairs) *
           others / ranks +
       others * sizeof(RankReport) +
-      (takes_tiles(config, ranks)
+      (takes_tiles(config, ranks, device.name == "cuda")
            ? static_cast<double>(tiles_of(config.pairs())) * kLetterBytesOfATile * others / ranks
            : 0);
   const double plan_down = others * (sizeof(GenerationPlan) + sizeof(ShapedSummary));

@@ -54,15 +54,17 @@ std::vector<int32_t> evaluate_taken_tiles(const GenerationPlan& plan, const RunC
 
 }  // namespace
 
-bool takes_tiles(const RunConfig& config, int ranks) {
-  return ranks > 1 && config.carry == Carry::reset && config.schedule != TileSchedule::fixed;
+bool takes_tiles(const RunConfig& config, int ranks, bool works_in_bulk) {
+  return ranks > 1 && config.carry == Carry::reset &&
+         (config.schedule == TileSchedule::dynamic ||
+          (config.schedule == TileSchedule::automatic && !works_in_bulk));
 }
 
 std::vector<int32_t> evaluate_population(const GenerationPlan& plan, const RunConfig& config,
                                          Collectives& group, Task& task, bool stop_requested,
                                          GenerationRecord& record) {
   const RankReport report{.stop_requested = stop_requested};
-  return takes_tiles(config, group.size())
+  return takes_tiles(config, group.size(), task.backend().works_in_bulk())
              ? evaluate_taken_tiles(plan, config, group, task, report, record)
              : evaluate_own_pairs(plan, config, group, task, report, record);
 }

@@ -13,9 +13,10 @@
 
 namespace eggroll {
 
-// Whether tiles are taken one by one: with schedule = dynamic, or auto where members carry no state
-// that would have to move with them; one rank alone has nobody to share with.
-bool takes_tiles(const RunConfig& config, int ranks);
+// Whether tiles are taken one by one: where members carry no state that would have to move with
+// them, with schedule = dynamic, or auto where a backend does not work in bulk
+// (Backend::works_in_bulk); one rank alone has nobody to share with.
+bool takes_tiles(const RunConfig& config, int ranks, bool works_in_bulk);
 
 // Collective. [pairs] first member - second on rank 0 (with ternary encoding the sign of it), empty
 // elsewhere. Fills in what the record tells of evaluation and gathering.

@@ -178,14 +178,16 @@ void prepare(Run& run, Collectives& group) {
     begin_records(run);
   });
   if (run.log)
-    run.log->say(
-        fmt::format("{}: {} parameters, population {}, {} rank{}, {}{}; run folder {}{}",
-                    config.task, run.task->backend().layout().size(), config.population,
-                    group.size(), group.size() == 1 ? "" : "s", run.task->backend().description(),
-                    takes_tiles(config, group.size()) ? ", tiles dynamic" : "", config.run,
-                    run.first_generation == 0
-                        ? ""
-                        : fmt::format(", resumed after generation {}", run.first_generation)));
+    run.log->say(fmt::format(
+        "{}: {} parameters, population {}, {} rank{}, {}{}; run folder {}{}", config.task,
+        run.task->backend().layout().size(), config.population, group.size(),
+        group.size() == 1 ? "" : "s", run.task->backend().description(),
+        takes_tiles(config, group.size(), run.task->backend().works_in_bulk()) ? ", tiles dynamic"
+                                                                               : "",
+        config.run,
+        run.first_generation == 0
+            ? ""
+            : fmt::format(", resumed after generation {}", run.first_generation)));
   if (run.log && !chosen.remark.empty()) run.log->say(chosen.remark);
   if (run.folder && !run.folder->taken_over().empty()) run.log->say(run.folder->taken_over());
   const int cores = usable_threads(group);  // collective

@@ -99,6 +99,8 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual std::string description() const = 0;  // "cpu avx512, 2 threads"
+  // Whether one tile takes as long as a great many, as on a GPU.
+  virtual bool works_in_bulk() const = 0;
   virtual const ParameterLayout& layout() const = 0;
 
   // Parameters in layout order, int8; accumulators (evidence below the threshold) int32, same

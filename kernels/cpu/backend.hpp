@@ -57,6 +57,7 @@ class CpuBackend final : public Backend {
   explicit CpuBackend(const BackendSettings& settings);
 
   std::string description() const override;
+  bool works_in_bulk() const override { return false; }
   const ParameterLayout& layout() const override { return layout_; }
 
   void write_parameters(std::span<const int8_t> values) override;

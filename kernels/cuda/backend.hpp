@@ -21,6 +21,7 @@ class CudaBackend final : public Backend {
   explicit CudaBackend(const BackendSettings& settings);
 
   std::string description() const override;
+  bool works_in_bulk() const override { return true; }
   const ParameterLayout& layout() const override { return layout_; }
 
   void write_parameters(std::span<const int8_t> values) override;

@@ -208,13 +208,16 @@ TEST_F(Tiles, ThatAreGivenUpAreLeftWithinAToken) {
 }
 
 TEST_F(Tiles, AreTakenWhereMembersCarryNoStateAndThereAreOthers) {
-  EXPECT_TRUE(takes_tiles(config_, 2));
-  EXPECT_FALSE(takes_tiles(config_, 1));
+  EXPECT_TRUE(takes_tiles(config_, 2, false));
+  EXPECT_FALSE(takes_tiles(config_, 1, false));
+  EXPECT_FALSE(takes_tiles(config_, 2, true));  // a GPU: only where it is asked for
+  config_.schedule = TileSchedule::dynamic;
+  EXPECT_TRUE(takes_tiles(config_, 2, true));
   config_.schedule = TileSchedule::fixed;
-  EXPECT_FALSE(takes_tiles(config_, 2));
+  EXPECT_FALSE(takes_tiles(config_, 2, false));
   config_.schedule = TileSchedule::automatic;
   config_.carry = Carry::pair;
-  EXPECT_FALSE(takes_tiles(config_, 2));
+  EXPECT_FALSE(takes_tiles(config_, 2, false));
 }
 
 }  // namespace

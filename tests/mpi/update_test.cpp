@@ -103,6 +103,7 @@ class GivenSums final : public Backend {
   uint64_t take_changed() override { return std::exchange(changed_, 0); }
 
   std::string description() const override { return "given sums"; }
+  bool works_in_bulk() const override { return false; }
   const ParameterLayout& layout() const override { return layout_; }
   void write_parameters(std::span<const int8_t>) override {}
   void read_parameters(std::span<int8_t>) override {}
