@@ -95,8 +95,7 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   else
     text += fmt::format(
         "# memory per rank      {:.1f} MiB of the host: fitness {:.1f}, data {:.1f}; that of the "
-        "GPU "
-        "is not foretold: too little ends the run before its first generation\n",
+        "GPU is not foretold\n",
         mib(fitness + data), mib(fitness), mib(data));
   text += fmt::format("# memory of rank 0     up to {:.1f} MiB more while it writes a checkpoint\n",
                       mib(checkpoint));

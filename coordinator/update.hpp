@@ -25,7 +25,7 @@ struct UpdateReport {
 // Where sums of ranks meet.
 struct Meeting {
   Collectives& group;
-  DeviceReduction* devices = nullptr;  // of the same group, or of none of its ranks
+  DeviceReduction* devices = nullptr;  // of the same group; all of its ranks have one, or none
 };
 
 // d: utility differences of the pairs this rank's backend is assigned.

@@ -21,25 +21,25 @@ settings=$(ompi_info --path sysconfdir --parsable | cut -d: -f3)
 prefix=$(ompi_info --path prefix --parsable | cut -d: -f3)
 
 # What Open MPI looks for lies below OPAL_PREFIX as it lies below the prefix here.
-place() { mkdir -p "$folder/root/$(dirname "${1#"$prefix"/}")" && cp -rL "$1" "$folder/root/${1#"$prefix"/}"; }
-mkdir -p "$folder/lib" "$folder/root/bin"
+place() { mkdir -p "$folder/open-mpi/$(dirname "${1#"$prefix"/}")" && cp -rL "$1" "$folder/open-mpi/${1#"$prefix"/}"; }
+mkdir -p "$folder/lib" "$folder/open-mpi/bin"
 install -s "$program" "$folder/lib/eggroll-program" 2>/dev/null || install "$program" "$folder/lib/eggroll-program"
 place "$plugins"
 place "$data"
-cp -L "$launcher" "$(command -v orted)" "$folder/root/bin/"
-mkdir -p "$folder/root/etc" && cp -rL "$settings" "$folder/root/etc/openmpi"
+cp -L "$launcher" "$(command -v orted)" "$folder/open-mpi/bin/"
+mkdir -p "$folder/open-mpi/etc" && cp -rL "$settings" "$folder/open-mpi/etc/openmpi"
 # Plug-ins for networks and launchers that the machine is not said to have.
-find "$folder/root" -name '*.so' | grep -E '_(ucx|ofi|verbs|openib|usnic|psm2?|portals4|ugni|cuda|lustre|pvfs2|hcoll|fca|mxm)\.so$' | xargs -r rm
+find "$folder/open-mpi" -name '*.so' | grep -E '_(ucx|ofi|verbs|openib|usnic|psm2?|portals4|ugni|cuda|lustre|pvfs2|hcoll|fca|mxm)\.so$' | xargs -r rm
 
 # Libraries of everything in it, but not those that any system or CUDA brings.
-{ ldd "$folder/lib/eggroll-program" "$folder"/root/bin/*; find "$folder/root" -name '*.so' -exec ldd {} +; } 2>/dev/null |
+{ ldd "$folder/lib/eggroll-program" "$folder"/open-mpi/bin/*; find "$folder/open-mpi" -name '*.so' -exec ldd {} +; } 2>/dev/null |
   awk '$2 == "=>" && $3 ~ "^/" {print $3}' | sort -u |
   grep -vE '/(ld-linux[^/]*|lib(c|m|dl|rt|pthread|resolv|util|stdc\+\+|gcc_s|nccl|cuda|nvidia[^.]*))(\.so|-)' |
   xargs -r cp -Lt "$folder/lib"
 
 cat >"$folder/environment" <<'START'
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[1]}")")" && pwd)
-export OPAL_PREFIX=$here/root
+export OPAL_PREFIX=$here/open-mpi
 export LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 # NCCL is part of CUDA's installation, or of a Python package.
 for nccl in /usr/local/cuda/lib64 /usr/local/cuda/lib /usr/lib/x86_64-linux-gnu \
@@ -51,7 +51,7 @@ export OMPI_MCA_btl=self,vader,tcp OMPI_MCA_hwloc_base_binding_policy=none OMPI_
 export PMIX_MCA_pcompress_base_silence_warning=1 # its compression is a plug-in that nobody here needs
 START
 for name in eggroll mpirun; do
-  target=$([[ $name == eggroll ]] && echo lib/eggroll-program || echo root/bin/orterun)
+  target=$([[ $name == eggroll ]] && echo lib/eggroll-program || echo open-mpi/bin/orterun)
   printf '#!/usr/bin/env bash\nsource "$(dirname "$(readlink -f "$0")")/environment"\nexec "$here/%s" "$@"\n' "$target" >"$folder/$name"
   chmod +x "$folder/$name"
 done

@@ -44,9 +44,8 @@ inline const std::array<double, 256>& exact_exp2() {
 }
 
 // Exact loss of a byte in 2^-24 bit under the distribution of the integer logits. sum: of
-// exact_exp2 over them, those of logits k, k + 4, ... one after another for k = 0 ... 3, and then
-// (0
-// + 1) + (2 + 3): the same double on every twin.
+// exact_exp2 over them, in an order that every twin keeps, so that it is the same double: four sums
+// of every fourth logit, then the first two, the last two, and both.
 inline int64_t loss_2e24(double sum, int8_t logit_of_target) {
   const double bits = std::log2(sum) - (logit_of_target + 128) / 16.0;
   return std::llround(bits * 16777216.0);

@@ -6,6 +6,21 @@
 namespace eggroll::cuda {
 namespace {
 
+bool layout_is_known(const ParameterLayout& layout, const IntRnnShape& shape) {
+  const auto stands = [&](size_t tensor, size_t offset) { return layout[tensor].offset == offset; };
+  bool known =
+      stands(kEmbedding, 0) && stands(kHead, offset_of_matrix(0, kHeadProduct, shape.width));
+  const size_t vectors = offset_of_vectors(shape.layers, shape.width);
+  for (uint32_t layer = 0; layer < shape.layers; ++layer) {
+    for (const LayerMatrix which : {kWf, kUf, kWh, kUh, kW1, kW2})
+      known &= stands(matrix_index(layer, which), offset_of_matrix(layer, which, shape.width));
+    for (const LayerVector which : {kBf, kBh, kLn1, kLn2})
+      known &=
+          stands(vector_index(shape, layer, which), vectors + (4 * layer + which) * shape.width);
+  }
+  return known && stands(out_norm_index(shape), vectors + 4 * size_t{shape.layers} * shape.width);
+}
+
 constexpr const char* kParameters = "parameters of this layout";
 constexpr const char* kAccumulators = "accumulators of this layout and rule";
 
@@ -20,6 +35,7 @@ const BackendSettings& choose_device(const BackendSettings& settings) {
 CudaBackend::CudaBackend(const BackendSettings& settings)
     : settings_(choose_device(settings)), layout_(int_rnn_layout(settings.shape)) {
   require(settings.shape.width % 64 == 0 && settings.shape.layers > 0, "widths in steps of 64");
+  require(layout_is_known(layout_, settings.shape), "the layout that the kernels count on");
   cudaDeviceProp properties;
   CUDA_CHECK(cudaGetDeviceProperties(&properties, settings.device_index));
   name_ = properties.name;

@@ -2,8 +2,9 @@
 // threads takes some rows (members, or streams of text) from the first token to the last, as a
 // thread of the CPU twin takes a tile. Parameters, states, accumulators and sums live on the
 // device; scores and counts cross. Every sum is an integer sum, so no order changes a result.
-//   backend.cu   memory, parameters, states     int_rnn.cu   the forward pass (int_rnn.cuh: its
-//   device code)   update.cu   Z and the step
+//   backend.cu   memory, parameters, states
+//   int_rnn.cu   the forward pass; its device code: block_of_rows.cuh, int_rnn.cuh
+//   update.cu    Z and the step
 #pragma once
 
 #include <functional>
@@ -58,7 +59,6 @@ class CudaBackend final : public Backend {
     std::vector<uint32_t> pair;      // number in the population
     std::vector<uint32_t> text_row;  // in `text`
     std::vector<uint8_t> text;       // [text rows, tokens + 1]
-    uint64_t first_state = 0;        // state slots of the first row, where states are carried
   };
   // How the rows are divided among blocks of threads.
   struct Geometry {

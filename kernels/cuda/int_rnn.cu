@@ -11,12 +11,10 @@
 namespace eggroll::cuda {
 namespace {
 
-constexpr size_t kTextBytes = size_t{256} << 20;  // of one launch; more members take several
-
 template <int kTiles, bool kPerturbed, bool kShared>
 __global__ __launch_bounds__(kThreads, kTiles == 2 ? 2 : 1) void rows_kernel(
     const __grid_constant__ RowsCall call) {
-  BlockOfRows<kTiles, kPerturbed, kShared>(call).run();
+  IntRnn<kTiles, kPerturbed, kShared>(call).run();
 }
 
 using RowsKernel = void (*)(RowsCall);
@@ -180,7 +178,7 @@ bool CudaBackend::run_batch(const Evaluation& e, const Batch& batch, std::span<i
   call.text_row = text_row_.data();
   call.text = text_.data();
   call.slots_per_pair = static_cast<int>(state_slots_per_pair(settings_.carry));
-  call.states = states_.data() + batch.first_state * slot_bytes();
+  call.states = states_.data();
   call.saved_parity = settings_.carry == Carry::pair ? static_cast<int>(e.generation % 2) : -1;
   call.score = score_.data();
   *give_up_.data() = 0;
@@ -196,20 +194,13 @@ bool CudaBackend::run_batch(const Evaluation& e, const Batch& batch, std::span<i
 void CudaBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score) {
   require(score.size() == 2 * pairs_.count, "one score for each assigned member");
   use_device();
-  const uint64_t at_a_time =
-      std::max<uint64_t>(64, kTextBytes / (uint64_t{evaluation.segments.tokens} + 1) / 64 * 64);
-  for (uint64_t first = 0; first < pairs_.count; first += at_a_time) {
-    if (evaluation.give_up && evaluation.give_up()) return;
-    const uint64_t count = std::min(at_a_time, pairs_.count - first);
-    Batch batch;
-    batch.first_state = first * state_slots_per_pair(settings_.carry);
-    batch.pair.reserve(count);
-    batch.text_row.reserve(count);
-    batch.text.reserve((2 * count / evaluation.segments.group_size + 1) *
-                       (uint64_t{evaluation.segments.tokens} + 1));
-    add_to_batch(batch, evaluation.segments, {pairs_.first + first, count});
-    run_batch(evaluation, batch, score.subspan(2 * first, 2 * count));
-  }
+  Batch batch;
+  batch.pair.reserve(pairs_.count);
+  batch.text_row.reserve(pairs_.count);
+  batch.text.reserve((2 * pairs_.count / evaluation.segments.group_size + 1) *
+                     (uint64_t{evaluation.segments.tokens} + 1));
+  add_to_batch(batch, evaluation.segments, pairs_);
+  run_batch(evaluation, batch, score);
 }
 
 // As many tiles at a time as the device runs at a time, where so many are there.
@@ -252,7 +243,11 @@ StreamScores CudaBackend::score_streams(std::span<const uint8_t> text, uint64_t 
   StreamScores sum;
   if (length < 2) return sum;
   const uint64_t tokens = length - 1;
-  const uint64_t at_a_time = std::max<uint64_t>(1, kTextBytes / (8 * tokens));
+  // As many streams at a time as a quarter of the free memory has room for: a token of each leaves
+  // nine bytes.
+  size_t free_bytes = 0, all_bytes = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free_bytes, &all_bytes));
+  const uint64_t at_a_time = std::max<uint64_t>(1, free_bytes / 4 / (9 * tokens));
   for (uint64_t done = 0; done < count; done += at_a_time) {
     const uint64_t rows = std::min(at_a_time, count - done);
     const Geometry blocks = geometry(rows, false);

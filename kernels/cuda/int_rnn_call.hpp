@@ -57,6 +57,28 @@ struct RowsCall {
   int8_t* activations = nullptr;     // where they are not in shared memory
 };
 
+// The tensors of int_rnn_layout as the kernel counts on them; CudaBackend checks that they stand
+// so. which: 0 to 5 for a layer's Wf, Uf, Wh, Uh, W1, W2.
+inline constexpr uint32_t kHeadProduct = 6;
+struct MatrixShape {
+  uint32_t out, in;
+};
+EGGROLL_HD constexpr MatrixShape shape_of(uint32_t which, uint32_t width) {
+  return {which == 4              ? 4 * width
+          : which == kHeadProduct ? 256
+                                  : width,
+          which == 5 ? 4 * width : width};
+}
+// In the arena; of the head for any layer. emb and head come first, then the layers, then vectors.
+EGGROLL_HD constexpr size_t offset_of_matrix(uint32_t layer, uint32_t which, uint32_t width) {
+  const uint32_t squares = 12 * layer + (which <= 4 ? which : 8);  // W1 has four times the rows
+  return which == kHeadProduct ? size_t{256} * width
+                               : (size_t{512} + size_t{squares} * width) * width;
+}
+EGGROLL_HD constexpr size_t offset_of_vectors(uint32_t layers, uint32_t width) {
+  return offset_of_matrix(layers, 0, width);
+}
+
 // Noise of a block of `pairs` pairs, in bytes from the start of the block's share:
 //   matrices and embedding, in layout order: [pairs, r (in + out)], elements in address order (B,
 //   then A)
@@ -65,6 +87,7 @@ struct RowsCall {
 struct BlockNoise {
   uint32_t layers, width, terms, pairs;
 
+  EGGROLL_HD constexpr uint32_t matrices() const { return 2 + 6 * layers; }  // emb among them
   EGGROLL_HD constexpr size_t of_pair_embedding() const {
     return size_t{terms} * (256 + width);  // emb and head alike
   }

@@ -11,6 +11,7 @@
 
 #include "common/check.hpp"
 #include "common/noise.hpp"
+#include "kernels/cuda/noise.cuh"
 #include "kernels/cuda/perturbed_linear.hpp"
 #include "kernels/cuda/tensor_core.cuh"
 
@@ -26,12 +27,8 @@ struct PhiloxKeys {
   uint32_t of_round[kPhiloxRounds][2];
 };
 
-struct BothTables {
-  int8_t entry[2][128];  // A, B
-};
-
 struct Perturbation {
-  BothTables tables;
+  NoiseTables tables;
   PhiloxKeys keys;
   NoiseAddress first;  // of the first pair
   uint32_t members, in, out, noise_rank;
@@ -47,21 +44,14 @@ struct SharedMemory {
 };
 
 // Rolled up: unrolled, the compiler adds up addresses in the loops that follow.
-__device__ inline void fill_tables(const BothTables& from, unsigned char* to) {
+__device__ inline void fill_tables(const NoiseTables& from, unsigned char* to) {
   constexpr uint32_t kParts = kRowBytes / 16;
 #pragma unroll 1
   for (uint32_t i = threadIdx.x; i < 128 * kParts; i += kThreads) {
-    const uint32_t bits =
-        __float_as_uint(static_cast<float>(from.entry[i % kParts / (kTableB / 16)][i / kParts]));
+    const int8_t* const table = i % kParts < kTableB / 16 ? from.a : from.b;
+    const uint32_t bits = __float_as_uint(static_cast<float>(table[i / kParts]));
     reinterpret_cast<uint4*>(to)[i] = make_uint4(bits, bits, bits, bits);
   }
-}
-
-BothTables both_tables() {
-  BothTables tables;
-  std::copy_n(kNoiseTableA, 128, tables.entry[0]);
-  std::copy_n(kNoiseTableB, 128, tables.entry[1]);
-  return tables;
 }
 
 PhiloxKeys philox_keys(uint64_t seed) {
@@ -290,7 +280,7 @@ void PerturbedLinear::forward(const PerturbedLinearCall& call, const Stream& str
   const uint64_t terms = call.noise_rank;
   check_noise_rank(terms, c);
   const Perturbation perturbation = {
-      .tables = both_tables(),
+      .tables = noise_tables(),
       .keys = philox_keys(call.noise.seed),
       .first = call.noise,
       .members = c.members,

@@ -1,8 +1,7 @@
-// What kernels use of the machine beyond C++: the matrix instructions of the tensor cores, packing
-// with saturation or rounding, moves of bytes, and the dynamic shared memory of a block (kernels
-// use no other). A fragment is what one lane of a warp holds of a small matrix; g = lane / 4, t =
-// lane % 4 (PTX ISA, "Matrix Fragments for mma.m16n8k32" and
-// "...m16n8k16").
+// What kernels use of the machine beyond C++: the int8 product of the tensor cores, packing with
+// saturation or rounding, moves of bytes, and the dynamic shared memory of a block (kernels use no
+// other). A fragment is what one lane of a warp holds of a small matrix; g = lane / 4, t = lane % 4
+// (PTX ISA, "Matrix Fragments for mma.m16n8k32").
 #pragma once
 
 #include <cuda_runtime.h>
@@ -57,20 +56,6 @@ __device__ inline void multiply_accumulate(int32_t (&c)[4], const uint32_t (&a)[
   asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
       "{%0,%1,%2,%3};"
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-// C (16 x 8, float) += A (16 x 16, bf16) B (16 x 8, bf16), two bf16 a register, the lower column
-// (row of B) in the lower half.
-//   a[0]: row g, columns 2 t, 2 t + 1        a[1]: row g + 8, the same
-//   a[2]: row g, columns 8 + 2 t ...         a[3]: row g + 8, the same
-//   b0: rows 2 t, 2 t + 1 of column g        b1: rows 8 + 2 t ... of column g
-//   c as above
-__device__ inline void multiply_accumulate(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
-                                           uint32_t b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 

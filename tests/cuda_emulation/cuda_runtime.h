@@ -28,23 +28,14 @@ struct dim3 {
 struct uint3 {
   unsigned x, y, z;
 };
-struct alignas(8) int2 {
-  int x, y;
-};
 struct alignas(8) uint2 {
   unsigned x, y;
 };
 struct alignas(8) float2 {
   float x, y;
 };
-struct alignas(16) int4 {
-  int x, y, z, w;
-};
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
-};
-struct alignas(16) float4 {
-  float x, y, z, w;
 };
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
@@ -69,20 +60,9 @@ T from_lane(const unsigned char* all, unsigned lane) {
 unsigned lane();
 }  // namespace cuda_emulation
 template <typename T>
-T __shfl_sync(unsigned, T value, int source) {
-  return cuda_emulation::from_lane<T>(cuda_emulation::exchange_in_warp(&value, sizeof value),
-                                      static_cast<unsigned>(source));
-}
-template <typename T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
   return cuda_emulation::from_lane<T>(cuda_emulation::exchange_in_warp(&value, sizeof value),
                                       cuda_emulation::lane() ^ static_cast<unsigned>(mask));
-}
-template <typename T>
-T __shfl_down_sync(unsigned, T value, unsigned delta) {
-  const unsigned to = cuda_emulation::lane() + delta;
-  return cuda_emulation::from_lane<T>(cuda_emulation::exchange_in_warp(&value, sizeof value),
-                                      to < 32 ? to : cuda_emulation::lane());
 }
 
 // ---- arithmetic and memory ----
@@ -131,15 +111,11 @@ enum cudaError_t : int {
 const char* cudaGetErrorString(cudaError_t code);
 const char* cudaGetErrorName(cudaError_t code);
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline cudaError_t cudaPeekAtLastError() { return cudaSuccess; }
 
 struct cudaDeviceProp {
   char name[256];
   int multiProcessorCount;
-  int major, minor;
   size_t sharedMemPerBlockOptin;
-  size_t totalGlobalMem;
-  int l2CacheSize;
 };
 inline cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
@@ -164,7 +140,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
 
 cudaError_t cudaMalloc(void** p, size_t bytes);
 cudaError_t cudaFree(void* p);
-inline constexpr unsigned cudaHostAllocDefault = 0, cudaHostAllocMapped = 2;
+inline constexpr unsigned cudaHostAllocDefault = 0;
 inline cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) { return cudaMalloc(p, bytes); }
 inline cudaError_t cudaFreeHost(void* p) { return cudaFree(p); }
 inline cudaError_t cudaMemset(void* p, int value, size_t bytes) {
@@ -180,9 +156,6 @@ inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDefault = 0,
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned = 0) {
-  return cudaSuccess;
-}
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }

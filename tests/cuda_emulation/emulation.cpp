@@ -8,6 +8,7 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -236,13 +237,8 @@ const char* cudaGetErrorString(cudaError_t code) { return cudaGetErrorName(code)
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return cudaErrorInvalidDevice;
   const char* shared_bytes = std::getenv("EMULATED_SHARED_BYTES");  // as a smaller device has
-  *properties = {"emulated device",
-                 2,
-                 9,
-                 0,
-                 shared_bytes == nullptr ? kSharedBytes : std::strtoull(shared_bytes, nullptr, 10),
-                 size_t{1} << 30,
-                 50 << 20};
+  *properties = {"emulated device", 2,
+                 shared_bytes == nullptr ? kSharedBytes : std::stoul(shared_bytes)};
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetPCIBusId(char* address, int size, int device) {
@@ -251,7 +247,9 @@ cudaError_t cudaDeviceGetPCIBusId(char* address, int size, int device) {
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = *total = size_t{1} << 30;
+  const char* bytes = std::getenv("EMULATED_FREE_BYTES");  // what a device has left
+  *total = size_t{1} << 30;
+  *free = bytes == nullptr ? *total : std::strtoull(bytes, nullptr, 10);
   return cudaSuccess;
 }
 

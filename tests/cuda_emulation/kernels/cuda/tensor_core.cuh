@@ -41,69 +41,48 @@ inline uint32_t packed_bf16(float low, float high) {
 namespace emulation {
 
 // What a lane gives, and what it gets: its part of A B.
-template <typename T>
 struct Slot {
   uint32_t a[4], b[2];
-  alignas(16) T c[4];
+  alignas(16) int32_t c[4];
 };
 
-template <typename T>
-Slot<T>& slot(unsigned char* all, int g, int t) {
-  return *reinterpret_cast<Slot<T>*>(all + 64 * (4 * g + t));
+inline Slot& slot(unsigned char* all, int g, int t) {
+  return *reinterpret_cast<Slot*>(all + 64 * (4 * g + t));
 }
 
-// C = A B from the fragments of a warp; a register holds `per_register` elements.
-template <typename Element, typename T, typename Unpack>
-void multiply_all(unsigned char* all, int per_register, Unpack unpack) {
-  Element a[16][32] = {}, b[8][32] = {};
-  const int half = 4 * per_register;
+// C = A B from the fragments of a warp.
+inline void multiply_all(unsigned char* all) {
+  int16_t a[16][32], b[8][32];
+  const auto unpack = [](uint32_t word, int k) {
+    return static_cast<int16_t>(static_cast<int8_t>(word >> 8 * k));
+  };
   for (int g = 0; g < 8; ++g)
-    for (int t = 0; t < 4; ++t) {
-      const Slot<T>& of_lane = slot<T>(all, g, t);
-      for (int k = 0; k < per_register; ++k)
-        for (int h = 0; h < 2; ++h) {
-          const int column = h * half + per_register * t + k;
-          a[g][column] = unpack(of_lane.a[2 * h], k);
-          a[g + 8][column] = unpack(of_lane.a[2 * h + 1], k);
-          b[g][column] = unpack(of_lane.b[h], k);
+    for (int t = 0; t < 4; ++t)
+      for (int k = 0; k < 4; ++k)
+        for (int half = 0; half < 2; ++half) {
+          const Slot& lane = slot(all, g, t);
+          const int column = 16 * half + 4 * t + k;
+          a[g][column] = unpack(lane.a[2 * half], k);
+          a[g + 8][column] = unpack(lane.a[2 * half + 1], k);
+          b[g][column] = unpack(lane.b[half], k);
         }
-    }
   for (int i = 0; i < 16; ++i)
     for (int j = 0; j < 8; ++j) {
-      T sum = 0;
-      for (int k = 0; k < 2 * half; ++k) sum += static_cast<T>(a[i][k]) * static_cast<T>(b[j][k]);
-      slot<T>(all, i % 8, j / 2).c[i / 8 * 2 + j % 2] = sum;
+      int32_t sum = 0;
+      for (int k = 0; k < 32; ++k) sum += a[i][k] * b[j][k];
+      slot(all, i % 8, j / 2).c[i / 8 * 2 + j % 2] = sum;
     }
-}
-
-inline void multiply_int8(unsigned char* all) {
-  multiply_all<int16_t, int32_t>(all, 4, [](uint32_t word, int k) {
-    return static_cast<int16_t>(static_cast<int8_t>(word >> 8 * k));
-  });
-}
-inline void multiply_bf16(unsigned char* all) {
-  multiply_all<float, float>(all, 2, [](uint32_t word, int k) {
-    return std::bit_cast<float>(k == 0 ? word << 16 : word & 0xffff0000u);
-  });
-}
-
-template <typename T>
-void add_product(T (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
-                 void (*multiply)(unsigned char*)) {
-  const Slot<T> mine = {{a[0], a[1], a[2], a[3]}, {b0, b1}, {}};
-  const unsigned char* all = cuda_emulation::exchange_in_warp(&mine, sizeof mine, multiply);
-  const auto& from = reinterpret_cast<const Slot<T>*>(all + 64 * cuda_emulation::lane())->c;
-  for (int i = 0; i < 4; ++i) c[i] += from[i];
 }
 
 }  // namespace emulation
 
 inline void multiply_accumulate(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  emulation::add_product(c, a, b0, b1, emulation::multiply_int8);
-}
-
-inline void multiply_accumulate(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  emulation::add_product(c, a, b0, b1, emulation::multiply_bf16);
+  const emulation::Slot mine = {{a[0], a[1], a[2], a[3]}, {b0, b1}, {}};
+  const unsigned char* all =
+      cuda_emulation::exchange_in_warp(&mine, sizeof mine, emulation::multiply_all);
+  const auto& product =
+      reinterpret_cast<const emulation::Slot*>(all + 64 * cuda_emulation::lane())->c;
+  for (int i = 0; i < 4; ++i) c[i] += product[i];
 }
 
 }  // namespace eggroll::cuda
