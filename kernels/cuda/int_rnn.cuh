@@ -9,8 +9,6 @@
 // outputs of a pair, which shares its noise.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <cstdint>
 
 #include "kernels/cuda/block_of_rows.cuh"
