@@ -29,10 +29,9 @@ struct Layer {
         compensation(out),
         x(kRows * in),
         y(kRows * out),
-        a(kTilePairs * out),
-        b(kTilePairs * in),
+        noise(kTilePairs * (in + out)),
         b_sum(kTilePairs),
-        projection(kRows) {
+        projection(2 * kRows) {
     isa.noise({1, 0, tensor, 0}, 0, out * in, weights.data());
     isa.pack(weights.data(), out, in, panels.data(), compensation.data());
     for (int row = 0; row < kRows; ++row)
@@ -42,7 +41,11 @@ struct Layer {
             .rows = kRows,
             .w = {panels.data(), compensation.data(), out, in},
             .shift = kFractionBits + log2_sqrt(static_cast<uint32_t>(in)),
-            .noise = {.a = a.data(), .b = b.data(), .b_sum = b_sum.data(), .terms = 0},
+            .noise = {.a = noise.data() + in,
+                      .b = noise.data(),
+                      .stride = in + out,
+                      .b_sum = b_sum.data(),
+                      .terms = 0},
             .perturbation = {.shift = 8, .rounding = Rounding::nearest},
             .projection = projection.data(),
             .flip = 0x80,
@@ -53,10 +56,8 @@ struct Layer {
   void make_noise() {
     for (uint32_t pair = 0; pair < kTilePairs; ++pair) {
       const NoiseAddress at{3, 0, tensor, pair};
-      int8_t* row = b.data() + pair * call.w.in;
-      isa.noise(at, 0, call.w.in, row);
-      isa.noise_panel(at, static_cast<uint32_t>(call.w.in), call.w.out,
-                      a.data() + pair * call.w.out);
+      int8_t* row = noise.data() + pair * call.noise.stride;
+      isa.noise(at, 0, call.noise.stride, row);
       int32_t sum = 0;
       for (size_t i = 0; i < call.w.in; ++i) sum += row[i];
       b_sum.data()[pair] = sum;
@@ -78,7 +79,7 @@ struct Layer {
   uint32_t tensor;
   Buffer<int8_t> weights, panels;
   Buffer<int32_t> compensation;
-  Buffer<int8_t> x, y, a, b;
+  Buffer<int8_t> x, y, noise;
   Buffer<int32_t> b_sum, projection;
   cpu::LinearCall call;
 };

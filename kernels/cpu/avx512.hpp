@@ -23,6 +23,33 @@ inline void dot4(__m512i& acc, __m512i u8, __m512i s8) {
   asm("vpdpbusd %2,%1,%0" : "+v"(acc) : "v"(u8), "v"(s8));
 }
 
+// acc += dot of two s16 with two s16.
+[[maybe_unused]] void add_words(__m512i& acc, __m512i a, __m512i b) {
+  asm("vpdpwssd %2,%1,%0" : "+v"(acc) : "v"(a), "v"(b));
+}
+
+// The micro kernel: acc[r][j] += products of row r with 16 outputs, for Rows rows and the 64
+// outputs of a panel. Each group is four bytes of a row (rows row_bytes apart, groups group_bytes
+// apart), broadcast, and four vectors of the panel. Six rows fill 24 accumulators.
+template <int Rows>
+inline void accumulate(__m512i (&acc)[Rows][4], const uint8_t* x, size_t row_bytes,
+                       size_t group_bytes, const int8_t* panel, size_t groups) {
+  for (size_t g = 0; g < groups; ++g, panel += 4 * kPanel, x += group_bytes) {
+    const __m512i w0 = load(panel), w1 = load(panel + 64), w2 = load(panel + 128),
+                  w3 = load(panel + 192);
+#pragma GCC unroll 6
+    for (int r = 0; r < Rows; ++r) {
+      int32_t four;
+      std::memcpy(&four, x + r * row_bytes, sizeof four);
+      const __m512i xs = _mm512_set1_epi32(four);
+      dot4(acc[r][0], xs, w0);
+      dot4(acc[r][1], xs, w1);
+      dot4(acc[r][2], xs, w2);
+      dot4(acc[r][3], xs, w3);
+    }
+  }
+}
+
 [[maybe_unused]] __m512i transpose_dwords(__m512i v) {
   return _mm512_permutexvar_epi32(
       _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v);

@@ -47,7 +47,7 @@ TileWorkspace::TileWorkspace(const ParameterLayout& layout, const BackendSetting
   normed = Buffer<uint8_t>(rows * width);
   gated = Buffer<uint8_t>(rows * width);
   hidden = Buffer<uint8_t>(rows * 4 * width);
-  projection = Buffer<int32_t>(rows * settings.noise_rank);
+  projection = Buffer<int32_t>(rows * std::max(settings.noise_rank, 2));
   size_t elements = 0, sums = 0, vector_count = 0;
   for (const TensorSpec& tensor : layout.tensors()) {
     if (tensor.kind == TensorKind::vector) {

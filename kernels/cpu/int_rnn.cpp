@@ -53,8 +53,7 @@ void CpuBackend::make_tile_noise(TileWorkspace& w, uint32_t epoch, PairRange pai
   size_t vector = 0;
   for (size_t t = 0; t < layout_.tensors().size(); ++t) {
     const TensorSpec& tensor = layout_[t];
-    int8_t* b = w.noise.data() + noise_offset_[t];
-    int8_t* a = b + kTilePairs * r * tensor.cols;
+    const size_t stride = r * (tensor.cols + tensor.rows);
     int32_t* b_sum = w.noise_sums.data() + noise_sum_offset_[t];
     for (uint64_t j = 0; j < pairs.count; ++j) {
       const NoiseAddress at{settings_.seed, epoch, static_cast<uint32_t>(t),
@@ -67,12 +66,11 @@ void CpuBackend::make_tile_noise(TileWorkspace& w, uint32_t epoch, PairRange pai
                               w.vectors.data() + (vector * kTileRows + 2 * j + s) * width);
         continue;
       }
-      isa_.noise(at, 0, r * tensor.cols, b + j * r * tensor.cols);
-      const auto a_order = tensor.kind == TensorKind::matrix ? isa_.noise_panel : isa_.noise;
-      a_order(at, static_cast<uint32_t>(r * tensor.cols), r * tensor.rows, a + j * r * tensor.rows);
+      int8_t* b = w.noise.data() + noise_offset_[t] + j * stride;
+      isa_.noise(at, 0, stride, b);
       if (tensor.kind == TensorKind::matrix)
         for (size_t q = 0; q < r; ++q) {
-          const int8_t* row = b + (j * r + q) * tensor.cols;
+          const int8_t* row = b + q * tensor.cols;
           b_sum[j * r + q] = std::accumulate(row, row + tensor.cols, int32_t{0});
         }
     }
@@ -84,8 +82,7 @@ void CpuBackend::embed(TileWorkspace& w, int rows, const uint8_t* tokens, bool p
   const size_t width = settings_.shape.width;
   const int8_t* table = parameters_.data() + layout_[kEmbedding].offset;
   const int r = settings_.noise_rank;
-  const int8_t* b = w.noise.data() + noise_offset_[kEmbedding];
-  const int8_t* a = b + kTilePairs * r * width;
+  const size_t stride = r * (kVocabulary + width);
   for (int row = 0; row < rows; ++row) {
     const int8_t* from = table + tokens[row] * width;
     int8_t* to = w.x.data() + row * width;
@@ -93,12 +90,14 @@ void CpuBackend::embed(TileWorkspace& w, int rows, const uint8_t* tokens, bool p
       std::copy_n(from, width, to);
       continue;
     }
+    const int8_t* b = w.noise.data() + noise_offset_[kEmbedding] + row / 2 * stride;
+    const int8_t* a = b + r * width;
     int32_t signed_a[16];
     for (int q = 0; q < r; ++q) {
-      const int32_t value = a[(row / 2 * r + q) * kVocabulary + tokens[row]];
+      const int32_t value = a[q * kVocabulary + tokens[row]];
       signed_a[q] = row & 1 ? -value : value;
     }
-    isa_.embed(from, signed_a, b + row / 2 * r * width, r, width, matrix_perturbation(), to);
+    isa_.embed(from, signed_a, b, r, width, matrix_perturbation(), to);
   }
 }
 
@@ -110,8 +109,9 @@ void CpuBackend::linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t
                .rows = rows,
                .w = m,
                .shift = kFractionBits + log2_sqrt(static_cast<uint32_t>(m.in)),
-               .noise = {.a = b + kTilePairs * settings_.noise_rank * m.in,
+               .noise = {.a = b + settings_.noise_rank * m.in,
                          .b = b,
+                         .stride = settings_.noise_rank * (m.in + m.out),
                          .b_sum = w.noise_sums.data() + noise_sum_offset_[tensor],
                          .terms = perturbed ? settings_.noise_rank : 0},
                .perturbation = matrix_perturbation(),

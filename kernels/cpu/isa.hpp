@@ -4,8 +4,8 @@
 //
 // Shapes: rows are members (two of a pair next to each other) or streams. Activations that enter a
 // product are stored as u8 = int8 ^ 0x80, all others as int8. Widths are multiples of 64; a panel
-// is 64 outputs. Inside a panel a table may keep outputs in an order of its own ("panel order"): it
-// makes and reads packed matrices and A noise itself.
+// is 64 outputs. Inside a panel a table may keep outputs in an order of its own ("panel order") in
+// packed matrices and in the noise of the update, both of which it makes and reads itself.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +29,9 @@ struct PackedMatrix {
 
 // Noise of the members of a block for one matrix: B for projecting the input, A for the output.
 struct BlockNoise {
-  const int8_t* a = nullptr;       // [pairs, terms, out], panel order
-  const int8_t* b = nullptr;       // [pairs, terms, in], natural order
+  const int8_t* a = nullptr;       // [pairs, terms, out], pairs stride elements apart
+  const int8_t* b = nullptr;       // [pairs, terms, in], likewise
+  size_t stride = 0;               // terms * (in + out) where both lie as the noise law has them
   const int32_t* b_sum = nullptr;  // [pairs, terms]
   int terms = 0;                   // noise_rank; 0: unperturbed
 };
@@ -49,7 +50,7 @@ struct LinearCall {
   int shift = 0;  // 4 + log2 sqrt(in)
   BlockNoise noise;
   Perturbation perturbation;
-  int32_t* projection = nullptr;  // scratch [terms, rows]
+  int32_t* projection = nullptr;  // scratch [max(terms, 2), rows]
   uint8_t flip = 0;               // 0x80 stores y as u8 activations
   int8_t* y = nullptr;            // [rows, out]
 };

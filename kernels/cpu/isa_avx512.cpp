@@ -120,21 +120,21 @@ void layer_norm(const int8_t* x, const int8_t* w, size_t n, int log2_n, uint8_t*
   for (size_t i = 0; i < n; i += 64)
     sums = _mm512_add_epi64(sums,
                             _mm512_sad_epu8(_mm512_abs_epi8(load(x + i)), _mm512_setzero_si512()));
-  const int32_t a = norm_divisor(static_cast<uint32_t>(_mm512_reduce_add_epi64(sums)), log2_n);
-  // floor(v / a) = floor(v / a + 1 / (2 a)): half a grid step away from any integer, far more than
-  // the rounding errors of one reciprocal and one product for |v| <= 127 * 127 and a <= 127.
-  const float reciprocal = 1.0f / static_cast<float>(a);
-  const __m512 scale = _mm512_set1_ps(reciprocal);
-  const __m512 nudge = _mm512_set1_ps(0.5f * reciprocal);
-  const __m128i lowest = _mm_set1_epi8(-127), offset = _mm_set1_epi8(-128);
-  for (size_t i = 0; i < n; i += 16) {
-    const __m512i product = _mm512_mullo_epi32(_mm512_cvtepi8_epi32(load16(x + i)),
-                                               _mm512_cvtepi8_epi32(load16(w + i)));
-    const __m512i quotient =
-        _mm512_cvt_roundps_epi32(_mm512_fmadd_ps(_mm512_cvtepi32_ps(product), scale, nudge),
-                                 _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    const __m128i bytes = _mm_max_epi8(_mm512_cvtsepi32_epi8(quotient), lowest);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_xor_si128(bytes, offset));
+  const NormDivisor d = norm_divisor(static_cast<uint32_t>(_mm512_reduce_add_epi64(sums)), log2_n);
+  const __m512i zero = _mm512_setzero_si512();
+  const __m512i offset = _mm512_set1_epi16(static_cast<int16_t>(128 * d.a));
+  const __m512i m = _mm512_set1_epi16(static_cast<int16_t>(d.m));
+  const __m128i t = _mm_cvtsi32_si128(d.t);
+  const auto quotients = [&](__m512i xs, __m512i ws) {  // both 256-fold: their product is 2^16 x w
+    const __m512i v = _mm512_max_epi16(_mm512_add_epi16(_mm512_mulhi_epi16(xs, ws), offset), zero);
+    return _mm512_srl_epi16(_mm512_mulhi_epu16(_mm512_add_epi16(v, v), m), t);
+  };
+  for (size_t i = 0; i < n; i += 64) {
+    const __m512i xs = load(x + i), ws = load(w + i);
+    const __m512i bytes = _mm512_packus_epi16(
+        quotients(_mm512_unpacklo_epi8(zero, xs), _mm512_unpacklo_epi8(zero, ws)),
+        quotients(_mm512_unpackhi_epi8(zero, xs), _mm512_unpackhi_epi8(zero, ws)));
+    store(out + i, _mm512_max_epu8(bytes, _mm512_set1_epi8(1)));
   }
 }
 
@@ -221,19 +221,7 @@ inline void outer_tile(const uint8_t* x, size_t x_group, const int8_t* w, size_t
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) acc[r][j] = offset[j];
-  for (size_t g = 0; g < terms4; ++g, w += 4 * kPanel, x += x_group) {
-    const __m512i w0 = load(w), w1 = load(w + 64), w2 = load(w + 128), w3 = load(w + 192);
-#pragma GCC unroll 6
-    for (int r = 0; r < Rows; ++r) {
-      int32_t four;
-      std::memcpy(&four, x + 4 * r, sizeof four);
-      const __m512i xs = _mm512_set1_epi32(four);
-      dot4(acc[r][0], xs, w0);
-      dot4(acc[r][1], xs, w1);
-      dot4(acc[r][2], xs, w2);
-      dot4(acc[r][3], xs, w3);
-    }
-  }
+  accumulate(acc, x, 4, x_group, w, terms4);
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4

@@ -1,6 +1,6 @@
-// The AVX-512 table, part two: packed weights and the perturbed product. Micro tile: 6 rows x 64
-// outputs in 24 accumulators, weights streamed in panels, activations broadcast four bytes at a
-// time.
+// The AVX-512 table, part two: packed weights and the perturbed product.
+#include <array>
+
 #include "kernels/cpu/avx512.hpp"
 
 namespace eggroll::cpu {
@@ -13,16 +13,26 @@ constexpr size_t panel_order(size_t position) {
 // ---- perturbed product
 // --------------------------------------------------------------------------------------------
 
-// How the perturbation joins the product. fused: with one term and room in 32 bits,
-// (acc + (t >> k)) >> s = ((acc << k) + t) >> (k + s), so one shift serves both and, with k + s =
-// 16 (fused16), none.
-enum class Width { none, fused, fused16, narrow, wide };
+// How the perturbation joins the product. split: t = p a, the only term, is split at bit k of |p| =
+// high 2^k + low, so that round(t / 2^k) = s (high a + round(low a / 2^k)). vpmulhrsw rounds the
+// second part, vpdpwssd adds both to the product: two instructions for 16 outputs.
+enum class Width { none, split, narrow, wide };
 
-bool can_fuse(const LinearCall& c) {
-  const uint64_t largest = (uint64_t{127} * 127 * c.w.in << c.perturbation.shift) +
-                           uint64_t{127} * kNoiseMax * kNoiseMax * c.w.in +
-                           (uint64_t{1} << c.perturbation.shift);
-  return c.noise.terms == 1 && largest < (uint64_t{1} << 31);
+// high fits 16 bits, and so does the rest of the rule (see split_projection).
+bool can_split(const LinearCall& c) {
+  const int k = c.perturbation.shift;
+  return c.noise.terms == 1 && c.perturbation.rounding == Rounding::nearest && k <= 9 &&
+         (uint64_t{127} * kNoiseMax * c.w.in >> k) <= INT16_MAX;
+}
+
+// Does acc >> 8 fit 16 bits? Then it is the middle bytes of acc.
+bool shift_is_a_choice_of_bytes(const LinearCall& c) {
+  const uint64_t largest =
+      uint64_t{127} * 127 * c.w.in +
+      (uint64_t{127} * kNoiseMax * kNoiseMax * c.w.in * static_cast<uint64_t>(c.noise.terms) >>
+       c.perturbation.shift) +
+      1;
+  return c.shift == 8 && largest < (uint64_t{1} << 23);
 }
 
 inline __m512i round_shift32(__m512i v, int shift, Rounding rounding) {
@@ -39,161 +49,142 @@ inline __m512i round_shift64(__m512i v, int shift, Rounding rounding) {
   return _mm512_sra_epi64(v, _mm_cvtsi32_si128(shift));
 }
 
-template <Rounding R>
-inline __m512i narrow_perturbation(const LinearCall& c, const int8_t* a, int row) {
-  __m512i sum =
-      _mm512_mullo_epi32(_mm512_cvtepi8_epi32(load16(a)), _mm512_set1_epi32(c.projection[row]));
-  for (int q = 1; q < c.noise.terms; ++q)
-    sum = _mm512_add_epi32(sum,
-                           _mm512_mullo_epi32(_mm512_cvtepi8_epi32(load16(a + q * c.w.out)),
-                                              _mm512_set1_epi32(c.projection[q * c.rows + row])));
-  return round_shift32(sum, c.perturbation.shift, R);
-}
-
-template <Rounding R>
-inline __m512i wide_perturbation(const LinearCall& c, const int8_t* a, int row) {
-  __m512i even = _mm512_setzero_si512(), odd = even;
+// Adds the perturbation of one row to its sums; a: the noise of its pair for this panel.
+template <Width W, Rounding R>
+inline void add_perturbation(const LinearCall& c, const int8_t* a, int row, __m512i (&acc)[4]) {
+  __m512i even[4] = {}, odd[4] = {};
   for (int q = 0; q < c.noise.terms; ++q) {
-    const __m512i a32 = _mm512_cvtepi8_epi32(load16(a + q * c.w.out));
+    alignas(64) int8_t panel[kPanel];
+    store(panel, transpose_dwords(load(a + q * c.w.out)));
     const __m512i p = _mm512_set1_epi32(c.projection[q * c.rows + row]);
-    even = _mm512_add_epi64(even, _mm512_mul_epi32(a32, p));
-    odd = _mm512_add_epi64(odd, _mm512_mul_epi32(_mm512_srli_epi64(a32, 32), p));
-  }
-  even = round_shift64(even, c.perturbation.shift, R);
-  odd = round_shift64(odd, c.perturbation.shift, R);
-  return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-}
-
-inline __m512i clipped_bytes(__m512i w01, __m512i w23, __m512i flip) {
-  return _mm512_xor_si512(_mm512_max_epi8(_mm512_packs_epi16(w01, w23), _mm512_set1_epi8(-127)),
-                          flip);
-}
-
-// High halves of 32-bit sums, in the lane order of packs_epi32.
-inline __m512i high_words(__m512i low, __m512i high) {
-  alignas(64) static constexpr uint16_t kIndex[32] = {1,  3,  5,  7,  33, 35, 37, 39, 9,  11, 13,
-                                                      15, 41, 43, 45, 47, 17, 19, 21, 23, 49, 51,
-                                                      53, 55, 25, 27, 29, 31, 57, 59, 61, 63};
-  return _mm512_permutex2var_epi16(low, load(kIndex), high);
-}
-
-// Rows 2 i and 2 i + 1 are a pair and share A. With HighWords k + s = 16 and the shift is a choice
-// of words.
-template <int Rows, Rounding R, bool HighWords>
-inline void finish_fused(const LinearCall& c, int row, size_t first, __m512i (&acc)[Rows][4]) {
-  const int k = c.perturbation.shift;
-  const __m512i up = _mm512_set1_epi32(k);
-  const __m128i down = _mm_cvtsi32_si128(k + c.shift);
-  // Shifting in from here adds half of 2^k to what has been shifted up by k.
-  const __m512i half = _mm512_set1_epi32(R == Rounding::nearest ? INT32_MIN : 0);
-  const __m512i flip = _mm512_set1_epi8(static_cast<char>(c.flip));
-#pragma GCC unroll 3
-  for (int pair = 0; pair < Rows / 2; ++pair) {
-    const int8_t* a = c.noise.a + static_cast<size_t>(row / 2 + pair) * c.w.out + first;
-    const __m512i p0 = _mm512_set1_epi32(c.projection[row + 2 * pair]);
-    const __m512i p1 = _mm512_set1_epi32(c.projection[row + 2 * pair + 1]);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-      const __m512i aj = _mm512_cvtepi8_epi32(load16(a + 16 * j));
-#pragma GCC unroll 2
-      for (int member = 0; member < 2; ++member) {
-        __m512i& sum = acc[2 * pair + member][j];
-        __m512i t = _mm512_mullo_epi32(aj, member == 0 ? p0 : p1);
-        if constexpr (R == Rounding::nearest) t = _mm512_add_epi32(t, _mm512_srai_epi32(t, 31));
-        sum = _mm512_add_epi32(_mm512_shldv_epi32(sum, half, up), t);
+      const __m512i aj = _mm512_cvtepi8_epi32(load16(panel + 16 * j));
+      if constexpr (W == Width::narrow) {
+        even[j] = _mm512_add_epi32(even[j], _mm512_mullo_epi32(aj, p));
+      } else {
+        even[j] = _mm512_add_epi64(even[j], _mm512_mul_epi32(aj, p));
+        odd[j] = _mm512_add_epi64(odd[j], _mm512_mul_epi32(_mm512_srli_epi64(aj, 32), p));
       }
     }
-#pragma GCC unroll 2
-    for (int member = 0; member < 2; ++member) {
-      __m512i* sums = acc[2 * pair + member];
-      __m512i w01, w23;
-      if constexpr (HighWords) {
-        w01 = high_words(sums[0], sums[1]);
-        w23 = high_words(sums[2], sums[3]);
-      } else {
-        w01 = _mm512_packs_epi32(_mm512_sra_epi32(sums[0], down), _mm512_sra_epi32(sums[1], down));
-        w23 = _mm512_packs_epi32(_mm512_sra_epi32(sums[2], down), _mm512_sra_epi32(sums[3], down));
-      }
-      store(c.y + (row + 2 * pair + member) * c.w.out + first, clipped_bytes(w01, w23, flip));
+  }
+  const int shift = c.perturbation.shift;
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m512i t =
+        W == Width::narrow
+            ? round_shift32(even[j], shift, R)
+            : _mm512_mask_blend_epi32(0xAAAA, round_shift64(even[j], shift, R),
+                                      _mm512_slli_epi64(round_shift64(odd[j], shift, R), 32));
+    acc[j] = _mm512_add_epi32(acc[j], t);
+  }
+}
+
+// Rows 2 i and 2 i + 1 are a pair and share A.
+template <int Rows>
+inline void add_split_perturbations(const LinearCall& c, int row, size_t first,
+                                    __m512i (&acc)[Rows][4]) {
+  const __m512i four_times =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3));
+#pragma GCC unroll 3
+  for (int pair = 0; pair < Rows / 2; ++pair) {
+    const int r = 2 * pair;
+    const __m512i a =
+        load(c.noise.a + static_cast<size_t>(row / 2 + pair) * c.noise.stride + first);
+    const int32_t* factors = c.projection + 2 * (row + r);
+    const __m512i low0 = _mm512_set1_epi32(factors[0]), high0 = _mm512_set1_epi32(factors[1]);
+    const __m512i low1 = _mm512_set1_epi32(factors[2]), high1 = _mm512_set1_epi32(factors[3]);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      // Both words of dword 4 L + e: element 16 L + 4 j + e of a.
+      const __m512i words = _mm512_srai_epi16(
+          _mm512_shuffle_epi8(
+              a, _mm512_add_epi8(four_times, _mm512_set1_epi8(static_cast<char>(4 * j)))),
+          8);
+      add_words(acc[r][j], _mm512_mulhrs_epi16(words, low0), high0);
+      add_words(acc[r + 1][j], _mm512_mulhrs_epi16(words, low1), high1);
     }
   }
 }
 
-template <int Rows, Width W, Rounding R>
+// Middle bytes of 32-bit sums as words, in the lane order of packs_epi32.
+inline __m512i middle_bytes(__m512i low, __m512i high) {
+  alignas(64) static constexpr auto kIndex = [] {
+    std::array<uint8_t, 64> index{};
+    for (size_t lane = 0; lane < 4; ++lane)
+      for (size_t word = 0; word < 8; ++word)
+        for (size_t byte = 0; byte < 2; ++byte)
+          index[16 * lane + 2 * word + byte] =
+              static_cast<uint8_t>(64 * (word / 4) + 16 * lane + 4 * (word % 4) + byte + 1);
+    return index;
+  }();
+  return _mm512_permutex2var_epi8(low, load(kIndex.data()), high);
+}
+
+// The sums of one row, shifted and clipped, to 64 bytes.
+template <bool ChooseBytes>
+inline void store_clipped(const LinearCall& c, const __m512i (&acc)[4], int8_t* to) {
+  __m512i low, high;
+  if constexpr (ChooseBytes) {
+    low = middle_bytes(acc[0], acc[1]);
+    high = middle_bytes(acc[2], acc[3]);
+  } else {
+    const __m128i shift = _mm_cvtsi32_si128(c.shift);
+    low = _mm512_packs_epi32(_mm512_sra_epi32(acc[0], shift), _mm512_sra_epi32(acc[1], shift));
+    high = _mm512_packs_epi32(_mm512_sra_epi32(acc[2], shift), _mm512_sra_epi32(acc[3], shift));
+  }
+  store(to, _mm512_xor_si512(_mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(-127)),
+                             _mm512_set1_epi8(static_cast<char>(c.flip))));
+}
+
+template <int Rows, Width W, Rounding R, bool ChooseBytes>
 inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_t first) {
   const size_t in = c.w.in;
-  const uint8_t* x = c.x + row * in;
   __m512i acc[Rows][4];
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) acc[r][j] = load(c.w.compensation + first + 16 * j);
-  for (size_t i = 0; i < in; i += 4, panel += 4 * kPanel) {
-    const __m512i w0 = load(panel), w1 = load(panel + 64), w2 = load(panel + 128),
-                  w3 = load(panel + 192);
-#pragma GCC unroll 6
-    for (int r = 0; r < Rows; ++r) {
-      int32_t four;
-      std::memcpy(&four, x + r * in + i, sizeof four);
-      const __m512i xs = _mm512_set1_epi32(four);
-      dot4(acc[r][0], xs, w0);
-      dot4(acc[r][1], xs, w1);
-      dot4(acc[r][2], xs, w2);
-      dot4(acc[r][3], xs, w3);
-    }
-  }
-  if constexpr (W == Width::fused || W == Width::fused16) {
-    finish_fused<Rows, R, W == Width::fused16>(c, row, first, acc);
-    return;
-  }
-  const __m128i shift = _mm_cvtsi32_si128(c.shift);
-  const __m512i flip = _mm512_set1_epi8(static_cast<char>(c.flip));
+  accumulate(acc, c.x + row * in, in, 4, panel, in / 4);
+  if constexpr (W == Width::split) add_split_perturbations<Rows>(c, row, first, acc);
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      if constexpr (W != Width::none) {
-        const int8_t* a = c.noise.a + static_cast<size_t>((row + r) / 2) * c.noise.terms * c.w.out +
-                          first + 16 * j;
-        acc[r][j] =
-            _mm512_add_epi32(acc[r][j], W == Width::wide ? wide_perturbation<R>(c, a, row + r)
-                                                         : narrow_perturbation<R>(c, a, row + r));
-      }
-      acc[r][j] = _mm512_sra_epi32(acc[r][j], shift);
-    }
-    store(c.y + (row + r) * c.w.out + first,
-          clipped_bytes(_mm512_packs_epi32(acc[r][0], acc[r][1]),
-                        _mm512_packs_epi32(acc[r][2], acc[r][3]), flip));
+    if constexpr (W == Width::narrow || W == Width::wide)
+      add_perturbation<W, R>(
+          c, c.noise.a + static_cast<size_t>((row + r) / 2) * c.noise.stride + first, row + r,
+          acc[r]);
+    store_clipped<ChooseBytes>(c, acc[r], c.y + (row + r) * c.w.out + first);
   }
 }
 
-template <Width W, Rounding R>
+template <Width W, Rounding R, bool ChooseBytes>
 void linear_rows(const LinearCall& c) {
   for (size_t p = 0; p < c.w.out; p += kPanel) {
     const int8_t* panel = c.w.panels + p * c.w.in;
     int row = 0;
-    for (; c.rows - row >= 9 || c.rows - row == 6; row += 6) linear_tile<6, W, R>(c, row, panel, p);
+    for (; c.rows - row >= 9 || c.rows - row == 6; row += 6)
+      linear_tile<6, W, R, ChooseBytes>(c, row, panel, p);
     // Seven and eight rows go as 4 + 3 and 4 + 4: a tile of one or two has too few accumulators to
     // hide the latency.
     if (c.rows - row > 6) {
-      linear_tile<4, W, R>(c, row, panel, p);
+      linear_tile<4, W, R, ChooseBytes>(c, row, panel, p);
       row += 4;
     }
     switch (c.rows - row) {
       case 1:
-        linear_tile<1, W, R>(c, row, panel, p);
+        linear_tile<1, W, R, ChooseBytes>(c, row, panel, p);
         break;
       case 2:
-        linear_tile<2, W, R>(c, row, panel, p);
+        linear_tile<2, W, R, ChooseBytes>(c, row, panel, p);
         break;
       case 3:
-        linear_tile<3, W, R>(c, row, panel, p);
+        linear_tile<3, W, R, ChooseBytes>(c, row, panel, p);
         break;
       case 4:
-        linear_tile<4, W, R>(c, row, panel, p);
+        linear_tile<4, W, R, ChooseBytes>(c, row, panel, p);
         break;
       case 5:
-        linear_tile<5, W, R>(c, row, panel, p);
+        linear_tile<5, W, R, ChooseBytes>(c, row, panel, p);
         break;
       default:
         break;
@@ -212,10 +203,30 @@ inline __m128i sums_of(__m512i a, __m512i b, __m512i c, __m512i d) {
   return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
-// projection[q][row] = s * x . B_q for Pairs pairs; the two members of a pair share the loads of B.
-template <int Pairs>
+// The two factors of each row for add_split_perturbations, from p = s |p|, |p| = high 2^k + low:
+//   [low 2^(15 - k) + 1, 32767]: vpmulhrsw, (v w + 2^14) >> 15, makes round(low a / 2^k) and a of
+//       the words [a, a]. As |a| <= 63 < 2^(15 - k), the 1 decides ties alone, away from zero.
+//   [s, s high]: vpdpwssd adds s round(low a / 2^k) + s high a.
+inline void split_projection(__m128i p, int shift, int32_t* factors, int count) {
+  const __m128i sign = _mm_srai_epi32(p, 31);
+  const __m128i size = _mm_abs_epi32(p);
+  const __m128i by = _mm_cvtsi32_si128(shift);
+  const __m128i high = _mm_sra_epi32(size, by);
+  const __m128i low = _mm_sub_epi32(size, _mm_sll_epi32(high, by));
+  const __m128i first = _mm_or_si128(_mm_set1_epi32(INT16_MAX << 16 | 1),
+                                     _mm_sll_epi32(low, _mm_cvtsi32_si128(15 - shift)));
+  const __m128i second = _mm_sign_epi16(_mm_or_si128(_mm_slli_epi32(high, 16), _mm_set1_epi32(1)),
+                                        _mm_or_si128(sign, _mm_set1_epi16(1)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(factors), _mm_unpacklo_epi32(first, second));
+  if (count > 2)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(factors + 4), _mm_unpackhi_epi32(first, second));
+}
+
+// projection[q][row] = s * x . B_q for Pairs pairs, or its factors; the two members of a pair share
+// the loads of B.
+template <bool Split, int Pairs>
 inline void project_pairs(const LinearCall& c, int pair, int q) {
-  const size_t in = c.w.in, stride = static_cast<size_t>(c.noise.terms) * in;
+  const size_t in = c.w.in, stride = c.noise.stride;
   const int8_t* b = c.noise.b + pair * stride + q * in;
   const uint8_t* x = c.x + 2 * pair * in;
   __m512i plus[2] = {}, minus[2] = {};
@@ -233,17 +244,20 @@ inline void project_pairs(const LinearCall& c, int pair, int q) {
   const __m128i odd = _mm_setr_epi32(0, -1, 0, -1);  // two's complement: (v ^ -1) + 1 = -v
   const __m128i signed_sums = _mm_sub_epi32(_mm_xor_si128(sums, odd), odd);
   int32_t* to = c.projection + q * c.rows + 2 * pair;
-  if constexpr (Pairs == 2)
+  if constexpr (Split)
+    split_projection(signed_sums, c.perturbation.shift, c.projection + 4 * pair, 2 * Pairs);
+  else if constexpr (Pairs == 2)
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), signed_sums);
   else
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), signed_sums);
 }
 
+template <bool Split>
 void project(const LinearCall& c) {
   for (int q = 0; q < c.noise.terms; ++q) {
     int pair = 0;
-    for (; pair + 2 <= c.rows / 2; pair += 2) project_pairs<2>(c, pair, q);
-    if (pair < c.rows / 2) project_pairs<1>(c, pair, q);
+    for (; pair + 2 <= c.rows / 2; pair += 2) project_pairs<Split, 2>(c, pair, q);
+    if (pair < c.rows / 2) project_pairs<Split, 1>(c, pair, q);
   }
 }
 
@@ -294,18 +308,21 @@ void pack(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compe
 }
 
 void linear(const LinearCall& c) {
-  if (c.noise.terms == 0) return linear_rows<Width::none, Rounding::floor>(c);
-  project(c);
-  const auto run = [&]<Rounding R>() {
-    if (can_fuse(c))
-      c.perturbation.shift + c.shift == 16 ? linear_rows<Width::fused16, R>(c)
-                                           : linear_rows<Width::fused, R>(c);
-    else
-      needs_64_bits(c.w.in, c.noise.terms) ? linear_rows<Width::wide, R>(c)
-                                           : linear_rows<Width::narrow, R>(c);
+  const auto run = [&]<Width W, Rounding R>() {
+    shift_is_a_choice_of_bytes(c) ? linear_rows<W, R, true>(c) : linear_rows<W, R, false>(c);
   };
-  c.perturbation.rounding == Rounding::nearest ? run.operator()<Rounding::nearest>()
-                                               : run.operator()<Rounding::floor>();
+  if (c.noise.terms == 0) return run.operator()<Width::none, Rounding::floor>();
+  if (can_split(c)) {
+    project<true>(c);
+    return run.operator()<Width::split, Rounding::nearest>();
+  }
+  project<false>(c);
+  const auto rounded = [&]<Rounding R>() {
+    needs_64_bits(c.w.in, c.noise.terms) ? run.operator()<Width::wide, R>()
+                                         : run.operator()<Width::narrow, R>();
+  };
+  c.perturbation.rounding == Rounding::nearest ? rounded.operator()<Rounding::nearest>()
+                                               : rounded.operator()<Rounding::floor>();
 }
 
 }  // namespace avx512

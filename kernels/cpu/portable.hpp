@@ -4,6 +4,7 @@
 // with a better product gives its own Products; see products() below.
 #pragma once
 
+#include <array>
 #include <cstring>
 
 #include "kernels/cpu/isa.hpp"
@@ -61,7 +62,7 @@ double portable_product_loop(uint64_t iterations) {
   const size_t in = c.w.in;
   for (int r = 0; r < c.rows; ++r)
     for (int q = 0; q < c.noise.terms; ++q) {
-      const int8_t* b = c.noise.b + (static_cast<size_t>(r / 2) * c.noise.terms + q) * in;
+      const int8_t* b = c.noise.b + static_cast<size_t>(r / 2) * c.noise.stride + q * in;
       const uint8_t* x = c.x + r * in;
       int32_t sum = 0;
       for (size_t i = 0; i < in; ++i) sum += (x[i] - 128) * b[i];
@@ -76,7 +77,7 @@ void portable_finish_row(const LinearCall& c, int row, size_t first, const int32
   for (int q = 0; q < c.noise.terms; ++q) {
     const Sum p = c.projection[q * c.rows + row];
     const int8_t* a =
-        c.noise.a + (static_cast<size_t>(row / 2) * c.noise.terms + q) * c.w.out + first;
+        c.noise.a + static_cast<size_t>(row / 2) * c.noise.stride + q * c.w.out + first;
     for (size_t o = 0; o < kPanel; ++o) sum[o] += p * a[o];
   }
   for (size_t o = 0; o < kPanel; ++o) {
@@ -133,23 +134,39 @@ void portable_linear(const LinearCall& c) {
   }
 }
 
-[[maybe_unused]] int32_t norm_divisor(uint32_t magnitude, int log2_n) {
-  const int32_t a = static_cast<int32_t>(magnitude >> log2_n);
-  return a == 0 ? 1 : a;
+// Division of a layer norm by a = 1 ... 127 without a division: floor(u / a) = ((2 u m) >> 16) >> t
+// for 0 <= u < 2^15, with t = ceil(log2 a) and m = ceil(2^(15 + t) / a) < 2^16. Exact, as
+// u (m a - 2^(15 + t)) < 2^15 a <= 2^(15 + t).
+struct NormDivisor {
+  uint16_t a, m, t;
+};
+[[maybe_unused]] NormDivisor norm_divisor(uint32_t magnitude, int log2_n) {
+  static constexpr auto kDivisors = [] {
+    std::array<NormDivisor, 128> divisors{};
+    for (uint32_t a = 1; a < 128; ++a) {
+      uint32_t t = 0;
+      while ((1u << t) < a) ++t;
+      divisors[a] = {static_cast<uint16_t>(a),
+                     static_cast<uint16_t>(((1u << (15 + t)) + a - 1) / a),
+                     static_cast<uint16_t>(t)};
+    }
+    divisors[0] = divisors[1];  // a norm of nearly nothing divides by one
+    return divisors;
+  }();
+  return kDivisors[magnitude >> log2_n];
 }
 
 [[maybe_unused]] void portable_layer_norm(const int8_t* x, const int8_t* w, size_t n, int log2_n,
                                           uint8_t* out) {
   uint32_t magnitude = 0;
   for (size_t i = 0; i < n; ++i) magnitude += static_cast<uint32_t>(x[i] < 0 ? -x[i] : x[i]);
-  // floor(v / a) = floor(v / a + 1 / (2 a)): half a grid step away from any integer, far more than
-  // the rounding errors of one reciprocal and one product for |v| <= 127 * 127 and a <= 127.
-  const float scale = 1.0f / static_cast<float>(norm_divisor(magnitude, log2_n));
+  const NormDivisor d = norm_divisor(magnitude, log2_n);
   for (size_t i = 0; i < n; ++i) {
-    const float v = (static_cast<float>(x[i] * w[i]) + 0.5f) * scale;
-    int32_t quotient = static_cast<int32_t>(v);
-    quotient -= static_cast<float>(quotient) > v;  // floor
-    out[i] = static_cast<uint8_t>(clip8(quotient)) ^ 0x80;
+    // floor(v / a) + 128 = floor((v + 128 a) / a), from 1 to 255 where it is not clipped
+    const int32_t v = x[i] * w[i] + 128 * d.a;
+    const uint32_t doubled = 2 * static_cast<uint32_t>(v < 0 ? 0 : v);
+    const uint32_t quotient = ((doubled * d.m) >> 16) >> d.t;
+    out[i] = static_cast<uint8_t>(quotient < 1 ? 1 : quotient > 255 ? 255 : quotient);
   }
 }
 

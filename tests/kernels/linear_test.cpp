@@ -153,21 +153,29 @@ void expect_products(const IsaTable& table, const Problem& p, Packed& packed, co
   std::vector<uint8_t> x;
   for (size_t i = 0; i < static_cast<size_t>(run.rows) * in; ++i)
     x.push_back(static_cast<uint8_t>(flipped(p.x[i], 0x80)));
-  const std::vector<int8_t> a = table.in_panel_order(p.a);
   std::vector<int32_t> b_sum;
   for (size_t row = 0; row < p.b.size() / in; ++row)
     b_sum.push_back(std::accumulate(p.b.begin() + row * in, p.b.begin() + (row + 1) * in, 0));
   Guarded<int8_t> y(static_cast<size_t>(run.rows) * out);
-  Guarded<int32_t> projection(static_cast<size_t>(run.rows * terms));
-  table.isa->linear({.x = x.data(),
-                     .rows = run.rows,
-                     .w = {packed.panels.data(), packed.compensation.data(), out, in},
-                     .shift = run.shift,
-                     .noise = {a.data(), p.b.data(), b_sum.data(), terms},
-                     .perturbation = run.perturbation,
-                     .projection = projection.data(),
-                     .flip = run.flip,
-                     .y = y.data()});
+  const size_t pairs = p.b.size() / std::max<size_t>(in * terms, 1);
+  std::vector<int8_t> noise;  // of each pair, B and then A
+  for (size_t pair = 0; pair < pairs; ++pair) {
+    noise.insert(noise.end(), p.b.begin() + pair * terms * in,
+                 p.b.begin() + (pair + 1) * terms * in);
+    noise.insert(noise.end(), p.a.begin() + pair * terms * out,
+                 p.a.begin() + (pair + 1) * terms * out);
+  }
+  Guarded<int32_t> projection(static_cast<size_t>(run.rows * std::max(terms, 2)));
+  table.isa->linear(
+      {.x = x.data(),
+       .rows = run.rows,
+       .w = {packed.panels.data(), packed.compensation.data(), out, in},
+       .shift = run.shift,
+       .noise = {noise.data() + terms * in, noise.data(), terms * (in + out), b_sum.data(), terms},
+       .perturbation = run.perturbation,
+       .projection = projection.data(),
+       .flip = run.flip,
+       .y = y.data()});
   size_t wrong = 0;
   for (size_t row = 0; row < static_cast<size_t>(run.rows); ++row)
     for (size_t o = 0; o < out; ++o) {
@@ -224,7 +232,7 @@ void expect_every_rounding(const Shape& shape, const std::vector<int>& rows, uin
 }
 
 class Linear : public testing::TestWithParam<size_t> {};
-INSTANTIATE_TEST_SUITE_P(Inputs, Linear, testing::Values(64, 1024, 4096, 16384, 65536),
+INSTANTIATE_TEST_SUITE_P(Inputs, Linear, testing::Values(64, 256, 1024, 4096, 16384, 65536),
                          [](const auto& info) {
                            return std::string("n").append(std::to_string(info.param));
                          });
