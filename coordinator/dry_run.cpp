@@ -14,6 +14,7 @@
 #include "coordinator/fitness_message.hpp"
 #include "coordinator/snapshot_writer.hpp"
 #include "coordinator/tile_exchange.hpp"
+#include "kernels/cpu/backend.hpp"
 
 namespace eggroll {
 namespace {
@@ -58,8 +59,9 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
       parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0));
   const double noise = static_cast<double>(noise_per_pair(layout, config.noise_rank));
   const double workspace =
-      threads * (kTilePairs * noise + 2 * kTilePairs * (2 * slot + 14.0 * config.width + 256) +
-                 512.0 * 5 * config.width);
+      threads *
+      (cpu::kBlockPairs * noise + 2 * cpu::kBlockPairs * (2 * slot + 14.0 * config.width + 256) +
+       512.0 * 5 * config.width);
   const double fitness =
       pairs * (2 * 4 + 1) + static_cast<double>(config.pairs()) * (2 * 4 + 4 + 1) / ranks;
   const double data = data_bytes(config.data);

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <memory>
 
-#include "common/partition.hpp"
 #include "coordinator/bench/bench.hpp"
 #include "kernels/buffer.hpp"
-#include "kernels/cpu/isa.hpp"
+#include "kernels/cpu/backend.hpp"
 #include "kernels/fixed_point.hpp"
 
 namespace eggroll::bench {
@@ -16,7 +15,7 @@ namespace {
 
 using cpu::Isa;
 
-constexpr int kRows = 2 * static_cast<int>(kTilePairs);
+constexpr int kRows = cpu::kBlockRows;
 
 // One layer with everything it reads; several stand side by side so that weights come from where a
 // model's would.
@@ -29,8 +28,8 @@ struct Layer {
         compensation(out),
         x(kRows * in),
         y(kRows * out),
-        noise(kTilePairs * (in + out)),
-        b_sum(kTilePairs),
+        noise(cpu::kBlockPairs * (in + out)),
+        b_sum(cpu::kBlockPairs),
         projection(2 * kRows) {
     isa.noise({1, 0, tensor, 0}, 0, out * in, weights.data());
     isa.pack(weights.data(), out, in, panels.data(), compensation.data());
@@ -54,7 +53,7 @@ struct Layer {
   }
 
   void make_noise() {
-    for (uint32_t pair = 0; pair < kTilePairs; ++pair) {
+    for (uint32_t pair = 0; pair < cpu::kBlockPairs; ++pair) {
       const NoiseAddress at{3, 0, tensor, pair};
       int8_t* row = noise.data() + pair * call.noise.stride;
       isa.noise(at, 0, call.noise.stride, row);

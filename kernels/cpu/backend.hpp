@@ -1,4 +1,4 @@
-// CpuBackend: the CPU twin. Threads go over tiles of pairs (evaluation) and over tensors (update),
+// CpuBackend: the CPU twin. Threads go over blocks of pairs (evaluation) and over tensors (update),
 // never inside the arithmetic of one; every sum is an integer sum, so no schedule can change a
 // result.
 //   backend.cpp   memory, parameters, states        int_rnn.cpp   the forward pass update.cpp   Z
@@ -16,20 +16,23 @@
 
 namespace eggroll::cpu {
 
-inline constexpr int kTileRows = 2 * static_cast<int>(kTilePairs);
+// The pairs that one thread takes through the model together, at most: their rows fill eight micro
+// tiles of six rows, and their noise stays in the nearer caches.
+inline constexpr uint64_t kBlockPairs = 24;
+inline constexpr int kBlockRows = 2 * static_cast<int>(kBlockPairs);
 
-// Everything one thread needs to run one tile; sized once.
-struct TileWorkspace {
-  TileWorkspace(const ParameterLayout& layout, const BackendSettings& settings);
+// Everything one thread needs to run one block; sized once.
+struct BlockWorkspace {
+  BlockWorkspace(const ParameterLayout& layout, const BackendSettings& settings);
 
-  // activations, [kTileRows, ...]
+  // activations, [kBlockRows, ...]
   Buffer<int8_t> x, state, forget, product_a, product_b, logits;
   Buffer<uint8_t> normed, state_u8, gated, hidden;
   Buffer<int32_t> projection;
-  // noise of the tile, tensor-major: see BlockNoise
+  // noise of the block, tensor-major: see BlockNoise
   Buffer<int8_t> noise;
   Buffer<int32_t> noise_sums;
-  Buffer<int8_t> vectors;  // [vector tensors, kTileRows, width]: perturbed biases and norm weights
+  Buffer<int8_t> vectors;  // [vector tensors, kBlockRows, width]: perturbed biases and norm weights
   Buffer<int8_t> vector_noise;
 };
 
@@ -91,19 +94,19 @@ class CpuBackend final : public Backend {
  private:
   // int_rnn.cpp
   void pack_weights();
-  void make_tile_noise(TileWorkspace& w, uint32_t epoch, PairRange pairs) const;
-  void reset_rows_at_boundaries(TileWorkspace& w, int rows, const uint8_t* tokens) const;
-  void forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
-  void embed(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
-  void linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip,
+  void make_block_noise(BlockWorkspace& w, uint32_t epoch, PairRange pairs) const;
+  void reset_rows_at_boundaries(BlockWorkspace& w, int rows, const uint8_t* tokens) const;
+  void forward(BlockWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
+  void embed(BlockWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
+  void linear(BlockWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip,
               bool perturbed) const;
-  const int8_t* vector_row(const TileWorkspace& w, size_t tensor, int row, bool perturbed) const;
-  bool evaluate_tile(TileWorkspace& w, const Evaluation& evaluation, PairRange pairs,
-                     int32_t* score);
-  void load_states(TileWorkspace& w, PairRange pairs) const;
-  void save_states(const TileWorkspace& w, PairRange pairs, uint64_t generation);
-  StreamScores score_stream_tile(TileWorkspace& w, std::span<const uint8_t> text, uint64_t length,
-                                 uint64_t first, int rows) const;
+  const int8_t* vector_row(const BlockWorkspace& w, size_t tensor, int row, bool perturbed) const;
+  bool evaluate_block(BlockWorkspace& w, const Evaluation& evaluation, PairRange pairs,
+                      int32_t* score);
+  void load_states(BlockWorkspace& w, PairRange pairs) const;
+  void save_states(const BlockWorkspace& w, PairRange pairs, uint64_t generation);
+  StreamScores score_stream_block(BlockWorkspace& w, std::span<const uint8_t> text, uint64_t length,
+                                  uint64_t first, int rows) const;
 
   // update.cpp
   void plan_update();
@@ -134,8 +137,8 @@ class CpuBackend final : public Backend {
   Buffer<int32_t> compensations_;
   std::vector<PackedMatrix> packed_;
   std::vector<size_t> noise_offset_,
-      noise_sum_offset_;  // of each matrix in a TileWorkspace, elements
-  std::vector<TileWorkspace> tile_workspaces_;
+      noise_sum_offset_;  // of each matrix in a BlockWorkspace, elements
+  std::vector<BlockWorkspace> block_workspaces_;
 
   std::vector<UpdateBucket> buckets_;
   std::vector<bool> bucket_is_vectors_;

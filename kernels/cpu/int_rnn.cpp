@@ -1,5 +1,5 @@
-// The forward pass of EGG for a tile of members (perturbed) or streams (unperturbed), and what is
-// built on it: a generation's scores, the loss of a text, the next byte. One thread runs one tile
+// The forward pass of EGG for a block of members (perturbed) or streams (unperturbed), and what is
+// built on it: a generation's scores, the loss of a text, the next byte. One thread runs one block
 // from start to end with its own workspace.
 #include "kernels/int_rnn.hpp"
 
@@ -16,6 +16,13 @@ namespace eggroll::cpu {
 namespace {
 
 int log2_of(uint32_t power_of_two) { return 31 - __builtin_clz(power_of_two); }
+
+// How many equal blocks, of at most so many each, keep every thread busy to the end.
+uint64_t blocks_of(uint64_t count, uint64_t most, int threads) {
+  const auto up_to_multiple = [](uint64_t n, uint64_t of) { return (n + of - 1) / of * of; };
+  const uint64_t blocks = up_to_multiple(count, most) / most;
+  return std::min(count, up_to_multiple(blocks, static_cast<uint64_t>(threads)));
+}
 
 double exact_sum(const int8_t* logits) {
   const std::array<double, 256>& exp2 = exact_exp2();
@@ -47,7 +54,7 @@ void CpuBackend::pack_weights() {
   packed_is_current_ = true;
 }
 
-void CpuBackend::make_tile_noise(TileWorkspace& w, uint32_t epoch, PairRange pairs) const {
+void CpuBackend::make_block_noise(BlockWorkspace& w, uint32_t epoch, PairRange pairs) const {
   const size_t r = settings_.noise_rank;
   const size_t width = settings_.shape.width;
   size_t vector = 0;
@@ -63,7 +70,7 @@ void CpuBackend::make_tile_noise(TileWorkspace& w, uint32_t epoch, PairRange pai
         for (int s = 0; s < 2; ++s)
           isa_.perturb_vector(parameters_.data() + tensor.offset, w.vector_noise.data(), width,
                               1 - 2 * s, vector_perturbation(),
-                              w.vectors.data() + (vector * kTileRows + 2 * j + s) * width);
+                              w.vectors.data() + (vector * kBlockRows + 2 * j + s) * width);
         continue;
       }
       int8_t* b = w.noise.data() + noise_offset_[t] + j * stride;
@@ -78,7 +85,7 @@ void CpuBackend::make_tile_noise(TileWorkspace& w, uint32_t epoch, PairRange pai
   }
 }
 
-void CpuBackend::embed(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const {
+void CpuBackend::embed(BlockWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const {
   const size_t width = settings_.shape.width;
   const int8_t* table = parameters_.data() + layout_[kEmbedding].offset;
   const int r = settings_.noise_rank;
@@ -101,7 +108,7 @@ void CpuBackend::embed(TileWorkspace& w, int rows, const uint8_t* tokens, bool p
   }
 }
 
-void CpuBackend::linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y,
+void CpuBackend::linear(BlockWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y,
                         uint8_t flip, bool perturbed) const {
   const PackedMatrix& m = packed_[tensor];
   const int8_t* b = w.noise.data() + noise_offset_[tensor];
@@ -120,27 +127,28 @@ void CpuBackend::linear(TileWorkspace& w, size_t tensor, int rows, const uint8_t
                .y = y});
 }
 
-const int8_t* CpuBackend::vector_row(const TileWorkspace& w, size_t tensor, int row,
+const int8_t* CpuBackend::vector_row(const BlockWorkspace& w, size_t tensor, int row,
                                      bool perturbed) const {
   if (!perturbed) return parameters_.data() + layout_[tensor].offset;
   const size_t vector = tensor - vector_index(settings_.shape, 0, kBf);
-  return w.vectors.data() + (vector * kTileRows + row) * settings_.shape.width;
+  return w.vectors.data() + (vector * kBlockRows + row) * settings_.shape.width;
 }
 
 // A zero byte as input starts a new document.
-void CpuBackend::reset_rows_at_boundaries(TileWorkspace& w, int rows, const uint8_t* tokens) const {
+void CpuBackend::reset_rows_at_boundaries(BlockWorkspace& w, int rows,
+                                          const uint8_t* tokens) const {
   const size_t width = settings_.shape.width;
   for (int row = 0; row < rows; ++row) {
     if (tokens[row] != 0) continue;
     for (uint32_t l = 0; l < settings_.shape.layers; ++l) {
-      const size_t at = (l * kTileRows + row) * width;
+      const size_t at = (l * kBlockRows + row) * width;
       std::fill_n(w.state.data() + at, width, int8_t{0});
       std::fill_n(w.state_u8.data() + at, width, uint8_t{0x80});
     }
   }
 }
 
-void CpuBackend::forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const {
+void CpuBackend::forward(BlockWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const {
   const IntRnnShape& shape = settings_.shape;
   const size_t width = shape.width;
   const int log2_width = log2_of(shape.width);
@@ -152,8 +160,8 @@ void CpuBackend::forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool
   reset_rows_at_boundaries(w, rows, tokens);
   embed(w, rows, tokens, perturbed);
   for (uint32_t l = 0; l < shape.layers; ++l) {
-    int8_t* h = w.state.data() + l * kTileRows * width;
-    uint8_t* h_u8 = w.state_u8.data() + l * kTileRows * width;
+    int8_t* h = w.state.data() + l * kBlockRows * width;
+    uint8_t* h_u8 = w.state_u8.data() + l * kBlockRows * width;
     norm(vector_index(shape, l, kLn1));
     linear(w, matrix_index(l, kWf), rows, w.normed.data(), w.product_a.data(), 0, perturbed);
     linear(w, matrix_index(l, kUf), rows, h_u8, w.product_b.data(), 0, perturbed);
@@ -184,12 +192,12 @@ void CpuBackend::forward(TileWorkspace& w, int rows, const uint8_t* tokens, bool
 // ---- a generation
 // -------------------------------------------------------------------------------------------------
 
-void CpuBackend::load_states(TileWorkspace& w, PairRange pairs) const {
+void CpuBackend::load_states(BlockWorkspace& w, PairRange pairs) const {
   const size_t width = settings_.shape.width;
   for (uint32_t l = 0; l < settings_.shape.layers; ++l)
     for (uint64_t row = 0; row < 2 * pairs.count; ++row) {
-      int8_t* to = w.state.data() + (l * kTileRows + row) * width;
-      uint8_t* to_u8 = w.state_u8.data() + (l * kTileRows + row) * width;
+      int8_t* to = w.state.data() + (l * kBlockRows + row) * width;
+      uint8_t* to_u8 = w.state_u8.data() + (l * kBlockRows + row) * width;
       const uint64_t slot =
           (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
       if (settings_.carry == Carry::reset)
@@ -200,7 +208,7 @@ void CpuBackend::load_states(TileWorkspace& w, PairRange pairs) const {
     }
 }
 
-void CpuBackend::save_states(const TileWorkspace& w, PairRange pairs, uint64_t generation) {
+void CpuBackend::save_states(const BlockWorkspace& w, PairRange pairs, uint64_t generation) {
   if (settings_.carry == Carry::reset) return;
   const size_t width = settings_.shape.width;
   for (uint64_t row = 0; row < 2 * pairs.count; ++row) {
@@ -208,25 +216,25 @@ void CpuBackend::save_states(const TileWorkspace& w, PairRange pairs, uint64_t g
     const uint64_t slot =
         (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
     for (uint32_t l = 0; l < settings_.shape.layers; ++l)
-      std::copy_n(w.state.data() + (l * kTileRows + row) * width, width,
+      std::copy_n(w.state.data() + (l * kBlockRows + row) * width, width,
                   states_.data() + slot * slot_bytes() + l * width);
   }
 }
 
 // False where it was given up on the way.
-bool CpuBackend::evaluate_tile(TileWorkspace& w, const Evaluation& e, PairRange pairs,
-                               int32_t* score) {
+bool CpuBackend::evaluate_block(BlockWorkspace& w, const Evaluation& e, PairRange pairs,
+                                int32_t* score) {
   const int rows = static_cast<int>(2 * pairs.count);
-  make_tile_noise(w, e.noise_epoch, pairs);
+  make_block_noise(w, e.noise_epoch, pairs);
   load_states(w, pairs);
   const Segments& s = e.segments;
-  const uint8_t* slice[kTileRows];
+  const uint8_t* slice[kBlockRows];
   for (int row = 0; row < rows; ++row) {
     slice[row] = s.text.data() + (2 * pairs.first + row) / s.group_size * s.slice_bytes;
     score[row] = 0;
   }
   uint64_t position = s.position;
-  uint8_t tokens[kTileRows];
+  uint8_t tokens[kBlockRows];
   for (uint32_t k = 0; k < s.tokens; ++k) {
     const uint64_t next = position + 1 == s.slice_bytes ? 0 : position + 1;
     if (e.give_up && e.give_up()) return false;
@@ -246,11 +254,13 @@ void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score
   require(score.size() == 2 * pairs_.count, "one score for each assigned member");
   require(reads_text(evaluation.segments, pairs_), kReadsText);
   pack_weights();
-  team_.for_each(tiles_of(pairs_.count), [&](int thread, uint64_t tile) {
+  const uint64_t blocks = blocks_of(pairs_.count, kBlockPairs, team_.size());
+  team_.for_each(blocks, [&](int thread, uint64_t block) {
     if (evaluation.give_up && evaluation.give_up()) return;
-    const PairRange own = pairs_of_tile(pairs_.count, tile);
-    evaluate_tile(tile_workspaces_[thread], evaluation, {pairs_.first + own.first, own.count},
-                  score.data() + 2 * own.first);
+    const uint64_t first = pairs_.count * block / blocks;
+    const uint64_t end = pairs_.count * (block + 1) / blocks;
+    evaluate_block(block_workspaces_[thread], evaluation, {pairs_.first + first, end - first},
+                   score.data() + 2 * first);
   });
 }
 
@@ -259,14 +269,14 @@ void CpuBackend::evaluate_tiles(const Evaluation& evaluation, TileSource& tiles)
   pack_weights();
   team_.run([&](int thread) {
     try {
-      std::array<int32_t, kTileRows> score;
+      std::array<int32_t, kBlockRows> score;
       for (;;) {
         const std::vector<PairRange> taken = tiles.take(1);
         if (taken.empty()) return;
         const PairRange pairs = taken.front();
-        require(pairs.count <= kTilePairs, "the pairs of one tile");
+        require(pairs.count <= kBlockPairs, "the pairs of one tile");
         require(reads_text(evaluation.segments, pairs), kReadsText);
-        if (evaluate_tile(tile_workspaces_[thread], evaluation, pairs, score.data()))
+        if (evaluate_block(block_workspaces_[thread], evaluation, pairs, score.data()))
           tiles.finish(pairs, std::span(score).first(2 * pairs.count));
       }
     } catch (...) {
@@ -279,12 +289,12 @@ void CpuBackend::evaluate_tiles(const Evaluation& evaluation, TileSource& tiles)
 // ---- the unperturbed model
 // ----------------------------------------------------------------------------------------
 
-StreamScores CpuBackend::score_stream_tile(TileWorkspace& w, std::span<const uint8_t> text,
-                                           uint64_t length, uint64_t first, int rows) const {
+StreamScores CpuBackend::score_stream_block(BlockWorkspace& w, std::span<const uint8_t> text,
+                                            uint64_t length, uint64_t first, int rows) const {
   std::fill_n(w.state.data(), w.state.size(), int8_t{0});
   std::fill_n(w.state_u8.data(), w.state_u8.size(), uint8_t{0x80});
   StreamScores sum;
-  uint8_t tokens[kTileRows];
+  uint8_t tokens[kBlockRows];
   for (uint64_t k = 0; k + 1 < length; ++k) {
     for (int row = 0; row < rows; ++row) tokens[row] = text[(first + row) * length + k];
     forward(w, rows, tokens, false);
@@ -304,16 +314,14 @@ StreamScores CpuBackend::score_streams(std::span<const uint8_t> text, uint64_t s
   require(streams > 0 && first + count <= streams, "streams of the text");
   pack_weights();
   const uint64_t length = text.size() / streams;
-  // As many rows a tile as keep every thread busy.
-  const uint64_t threads = static_cast<uint64_t>(team_.size());
-  const uint64_t rows = std::clamp<uint64_t>((count + threads - 1) / threads, 1, kTileRows);
+  const uint64_t blocks = blocks_of(count, kBlockRows, team_.size());
   StreamScores sum;
   std::mutex mutex;
-  team_.for_each((count + rows - 1) / rows, [&](int thread, uint64_t tile) {
-    const uint64_t begin = tile * rows;
+  team_.for_each(blocks, [&](int thread, uint64_t block) {
+    const uint64_t begin = count * block / blocks;
     const StreamScores part =
-        score_stream_tile(tile_workspaces_[thread], text, length, first + begin,
-                          static_cast<int>(std::min(rows, count - begin)));
+        score_stream_block(block_workspaces_[thread], text, length, first + begin,
+                           static_cast<int>(count * (block + 1) / blocks - begin));
     const std::lock_guard lock(mutex);
     sum.score_sum += part.score_sum;
     sum.loss_2e24 += part.loss_2e24;
@@ -325,17 +333,17 @@ StreamScores CpuBackend::score_streams(std::span<const uint8_t> text, uint64_t s
 void CpuBackend::next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) {
   require(state.size() == slot_bytes() && logits.size() == kVocabulary, "one state and 256 logits");
   pack_weights();
-  TileWorkspace& w = tile_workspaces_[0];
+  BlockWorkspace& w = block_workspaces_[0];
   const size_t width = settings_.shape.width;
   for (uint32_t l = 0; l < settings_.shape.layers; ++l)
     for (size_t i = 0; i < width; ++i) {
-      w.state.data()[l * kTileRows * width + i] = state[l * width + i];
-      w.state_u8.data()[l * kTileRows * width + i] =
+      w.state.data()[l * kBlockRows * width + i] = state[l * width + i];
+      w.state_u8.data()[l * kBlockRows * width + i] =
           static_cast<uint8_t>(state[l * width + i]) ^ 0x80;
     }
   forward(w, 1, &token, false);
   for (uint32_t l = 0; l < settings_.shape.layers; ++l)
-    std::copy_n(w.state.data() + l * kTileRows * width, width, state.data() + l * width);
+    std::copy_n(w.state.data() + l * kBlockRows * width, width, state.data() + l * width);
   std::copy_n(w.logits.data(), kVocabulary, logits.data());
 }
 
