@@ -2,8 +2,18 @@
 # Installs everything eggroll-mpi builds and runs with, from the distribution's own packages.
 # The CUDA Toolkit and NCCL, for the preset cuda, are not the distribution's: NVIDIA's packages or the site's modules bring them.
 # Quiet, safe to run again: packages that are present are left alone, and then nothing needs the network.
+#   deploy/setup.sh [--baselines]
+#   --baselines            also the libraries that bench_baselines measures ours against; the program needs none of them
 #   EGGROLL_SKIP_SETUP=1   do nothing (a site where the packages come from modules)
 set -euo pipefail
+
+baselines=0
+for argument in "$@"; do
+  case $argument in
+    --baselines) baselines=1 ;;
+    *) echo "setup: $argument: the only argument allowed is --baselines" >&2; exit 2 ;;
+  esac
+done
 
 if [[ "${EGGROLL_SKIP_SETUP:-0}" == 1 ]]; then
   echo "setup: skipped (EGGROLL_SKIP_SETUP=1)"
@@ -25,6 +35,12 @@ packages=(
   python3-minimal python3-h5py          # tests read a checkpoint from outside; plots
   python3-matplotlib                    # deploy/plot.py
 )
+if ((baselines)); then
+  packages+=(
+    libdnnl-dev                         # oneDNN: products of int8
+    libopenblas-dev                     # OpenBLAS: products of float
+  )
+fi
 
 missing=()
 for package in "${packages[@]}"; do
