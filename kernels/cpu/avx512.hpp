@@ -28,13 +28,21 @@ inline void dot4(__m512i& acc, __m512i u8, __m512i s8) {
   asm("vpdpwssd %2,%1,%0" : "+v"(acc) : "v"(a), "v"(b));
 }
 
+// What is to be in the second-level cache soon: each group of a product asks for one line of it.
+struct Ahead {
+  const int8_t* at;
+  size_t step;
+};
+
 // The micro kernel: acc[r][j] += products of row r with 16 outputs, for Rows rows and the 64
 // outputs of a panel. Each group is four bytes of a row (rows row_bytes apart, groups group_bytes
 // apart), broadcast, and four vectors of the panel. Six rows fill 24 accumulators.
 template <int Rows>
 inline void accumulate(__m512i (&acc)[Rows][4], const uint8_t* x, size_t row_bytes,
-                       size_t group_bytes, const int8_t* panel, size_t groups) {
+                       size_t group_bytes, const int8_t* panel, size_t groups, Ahead ahead) {
   for (size_t g = 0; g < groups; ++g, panel += 4 * kPanel, x += group_bytes) {
+    _mm_prefetch(ahead.at, _MM_HINT_T1);
+    ahead.at += ahead.step;
     const __m512i w0 = load(panel), w1 = load(panel + 64), w2 = load(panel + 128),
                   w3 = load(panel + 192);
 #pragma GCC unroll 6
@@ -47,6 +55,33 @@ inline void accumulate(__m512i (&acc)[Rows][4], const uint8_t* x, size_t row_byt
       dot4(acc[r][2], xs, w2);
       dot4(acc[r][3], xs, w3);
     }
+  }
+}
+
+// tile.operator()<Rows>(row) for micro tiles that cover all rows.
+template <typename Tile>
+inline void for_each_micro_tile(size_t rows, const Tile& tile) {
+  size_t row = 0;
+  for (; rows - row >= 9 || rows - row == 6; row += 6) tile.template operator()<6>(row);
+  // Seven and eight rows go as 4 + 3 and 4 + 4: a tile of one or two has too few accumulators to
+  // hide the latency.
+  if (rows - row > 6) {
+    tile.template operator()<4>(row);
+    row += 4;
+  }
+  switch (rows - row) {
+    case 1:
+      return tile.template operator()<1>(row);
+    case 2:
+      return tile.template operator()<2>(row);
+    case 3:
+      return tile.template operator()<3>(row);
+    case 4:
+      return tile.template operator()<4>(row);
+    case 5:
+      return tile.template operator()<5>(row);
+    default:
+      return;
   }
 }
 

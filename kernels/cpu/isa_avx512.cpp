@@ -221,7 +221,7 @@ inline void outer_tile(const uint8_t* x, size_t x_group, const int8_t* w, size_t
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) acc[r][j] = offset[j];
-  accumulate(acc, x, 4, x_group, w, terms4);
+  accumulate(acc, x, 4, x_group, w, terms4, {w, 4 * kPanel});
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
@@ -239,28 +239,9 @@ void outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t 
     for (size_t g = 0; g < terms4; ++g)
       for (int j = 0; j < 4; ++j) dot4(offset[j], ones, load(w + g * 4 * kPanel + 64 * j));
     for (auto& o : offset) o = _mm512_sub_epi32(_mm512_setzero_si512(), o);
-    size_t row = 0;
-    for (; row + kRows <= out; row += kRows)
-      outer_tile<6>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
-    switch (out - row) {
-      case 1:
-        outer_tile<1>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
-        break;
-      case 2:
-        outer_tile<2>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
-        break;
-      case 3:
-        outer_tile<3>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
-        break;
-      case 4:
-        outer_tile<4>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
-        break;
-      case 5:
-        outer_tile<5>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
-        break;
-      default:
-        break;
-    }
+    for_each_micro_tile(out, [&]<int Rows>(size_t row) {
+      outer_tile<Rows>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
+    });
   }
 }
 

@@ -49,6 +49,77 @@ inline __m512i round_shift64(__m512i v, int shift, Rounding rounding) {
   return _mm512_sra_epi64(v, _mm_cvtsi32_si128(shift));
 }
 
+// Sums of the elements of four vectors, as four dwords.
+inline __m128i sums_of(__m512i a, __m512i b, __m512i c, __m512i d) {
+  const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+  const __m512i abcd =
+      _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  const __m256i half =
+      _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64(abcd, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+// The two factors of each row for add_split_perturbations, from p = s |p|, |p| = high 2^k + low:
+//   [low 2^(15 - k) + 1, 32767]: vpmulhrsw, (v w + 2^14) >> 15, makes round(low a / 2^k) and a of
+//       the words [a, a]. As |a| <= 63 < 2^(15 - k), the 1 decides ties alone, away from zero.
+//   [s, s high]: vpdpwssd adds s round(low a / 2^k) + s high a.
+inline void split_projection(__m128i p, int shift, int32_t* factors, int count) {
+  const __m128i sign = _mm_srai_epi32(p, 31);
+  const __m128i size = _mm_abs_epi32(p);
+  const __m128i by = _mm_cvtsi32_si128(shift);
+  const __m128i high = _mm_sra_epi32(size, by);
+  const __m128i low = _mm_sub_epi32(size, _mm_sll_epi32(high, by));
+  const __m128i first = _mm_or_si128(_mm_set1_epi32(INT16_MAX << 16 | 1),
+                                     _mm_sll_epi32(low, _mm_cvtsi32_si128(15 - shift)));
+  const __m128i second = _mm_sign_epi16(_mm_or_si128(_mm_slli_epi32(high, 16), _mm_set1_epi32(1)),
+                                        _mm_or_si128(sign, _mm_set1_epi16(1)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(factors), _mm_unpacklo_epi32(first, second));
+  if (count > 2)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(factors + 4), _mm_unpackhi_epi32(first, second));
+}
+
+// projection[q][row] = s * x . B_q for Pairs pairs, or its factors; the two members of a pair share
+// the loads of B.
+template <bool Split, int Pairs>
+inline void project_pairs(const LinearCall& c, int pair, int q) {
+  const size_t in = c.w.in, stride = c.noise.stride;
+  const int8_t* b = c.noise.b + pair * stride + q * in;
+  const uint8_t* x = c.x + 2 * pair * in;
+  __m512i plus[2] = {}, minus[2] = {};
+  for (size_t i = 0; i < in; i += 64)
+#pragma GCC unroll 2
+    for (int k = 0; k < Pairs; ++k) {
+      const __m512i bs = load(b + k * stride + i);
+      dot4(plus[k], load(x + 2 * k * in + i), bs);
+      dot4(minus[k], load(x + (2 * k + 1) * in + i), bs);
+    }
+  const int32_t first = 128 * c.noise.b_sum[pair * c.noise.terms + q];
+  const int32_t second = Pairs == 2 ? 128 * c.noise.b_sum[(pair + 1) * c.noise.terms + q] : 0;
+  const __m128i sums = _mm_sub_epi32(sums_of(plus[0], minus[0], plus[1], minus[1]),
+                                     _mm_setr_epi32(first, first, second, second));
+  const __m128i odd = _mm_setr_epi32(0, -1, 0, -1);  // two's complement: (v ^ -1) + 1 = -v
+  const __m128i signed_sums = _mm_sub_epi32(_mm_xor_si128(sums, odd), odd);
+  int32_t* to = c.projection + q * c.rows + 2 * pair;
+  if constexpr (Split)
+    split_projection(signed_sums, c.perturbation.shift, c.projection + 4 * pair, 2 * Pairs);
+  else if constexpr (Pairs == 2)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), signed_sums);
+  else
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), signed_sums);
+}
+
+// The projections of count rows from row on.
+template <bool Split>
+inline void project(const LinearCall& c, int row, int count) {
+  for (int q = 0; q < c.noise.terms; ++q) {
+    int pair = row / 2;
+    const int end = pair + count / 2;
+    for (; pair + 2 <= end; pair += 2) project_pairs<Split, 2>(c, pair, q);
+    if (pair < end) project_pairs<Split, 1>(c, pair, q);
+  }
+}
+
 // Adds the perturbation of one row to its sums; a: the noise of its pair for this panel.
 template <Width W, Rounding R>
 inline void add_perturbation(const LinearCall& c, const int8_t* a, int row, __m512i (&acc)[4]) {
@@ -138,14 +209,15 @@ inline void store_clipped(const LinearCall& c, const __m512i (&acc)[4], int8_t* 
 }
 
 template <int Rows, Width W, Rounding R, bool ChooseBytes>
-inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_t first) {
+inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_t first,
+                        Ahead ahead) {
   const size_t in = c.w.in;
   __m512i acc[Rows][4];
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) acc[r][j] = load(c.w.compensation + first + 16 * j);
-  accumulate(acc, c.x + row * in, in, 4, panel, in / 4);
+  accumulate(acc, c.x + row * in, in, 4, panel, in / 4, ahead);
   if constexpr (W == Width::split) add_split_perturbations<Rows>(c, row, first, acc);
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
@@ -157,107 +229,21 @@ inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_
   }
 }
 
+// A tile of the first panel makes the projections of its rows, beside the product before it. The
+// tiles of a panel ask for the next one together; behind the last follow the weights of the next
+// matrix.
 template <Width W, Rounding R, bool ChooseBytes>
 void linear_rows(const LinearCall& c) {
-  for (size_t p = 0; p < c.w.out; p += kPanel) {
-    const int8_t* panel = c.w.panels + p * c.w.in;
-    int row = 0;
-    for (; c.rows - row >= 9 || c.rows - row == 6; row += 6)
-      linear_tile<6, W, R, ChooseBytes>(c, row, panel, p);
-    // Seven and eight rows go as 4 + 3 and 4 + 4: a tile of one or two has too few accumulators to
-    // hide the latency.
-    if (c.rows - row > 6) {
-      linear_tile<4, W, R, ChooseBytes>(c, row, panel, p);
-      row += 4;
-    }
-    switch (c.rows - row) {
-      case 1:
-        linear_tile<1, W, R, ChooseBytes>(c, row, panel, p);
-        break;
-      case 2:
-        linear_tile<2, W, R, ChooseBytes>(c, row, panel, p);
-        break;
-      case 3:
-        linear_tile<3, W, R, ChooseBytes>(c, row, panel, p);
-        break;
-      case 4:
-        linear_tile<4, W, R, ChooseBytes>(c, row, panel, p);
-        break;
-      case 5:
-        linear_tile<5, W, R, ChooseBytes>(c, row, panel, p);
-        break;
-      default:
-        break;
-    }
-  }
-}
-
-// Sums of the elements of four vectors, as four dwords.
-inline __m128i sums_of(__m512i a, __m512i b, __m512i c, __m512i d) {
-  const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-  const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-  const __m512i abcd =
-      _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-  const __m256i half =
-      _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64(abcd, 1));
-  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-}
-
-// The two factors of each row for add_split_perturbations, from p = s |p|, |p| = high 2^k + low:
-//   [low 2^(15 - k) + 1, 32767]: vpmulhrsw, (v w + 2^14) >> 15, makes round(low a / 2^k) and a of
-//       the words [a, a]. As |a| <= 63 < 2^(15 - k), the 1 decides ties alone, away from zero.
-//   [s, s high]: vpdpwssd adds s round(low a / 2^k) + s high a.
-inline void split_projection(__m128i p, int shift, int32_t* factors, int count) {
-  const __m128i sign = _mm_srai_epi32(p, 31);
-  const __m128i size = _mm_abs_epi32(p);
-  const __m128i by = _mm_cvtsi32_si128(shift);
-  const __m128i high = _mm_sra_epi32(size, by);
-  const __m128i low = _mm_sub_epi32(size, _mm_sll_epi32(high, by));
-  const __m128i first = _mm_or_si128(_mm_set1_epi32(INT16_MAX << 16 | 1),
-                                     _mm_sll_epi32(low, _mm_cvtsi32_si128(15 - shift)));
-  const __m128i second = _mm_sign_epi16(_mm_or_si128(_mm_slli_epi32(high, 16), _mm_set1_epi32(1)),
-                                        _mm_or_si128(sign, _mm_set1_epi16(1)));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(factors), _mm_unpacklo_epi32(first, second));
-  if (count > 2)
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(factors + 4), _mm_unpackhi_epi32(first, second));
-}
-
-// projection[q][row] = s * x . B_q for Pairs pairs, or its factors; the two members of a pair share
-// the loads of B.
-template <bool Split, int Pairs>
-inline void project_pairs(const LinearCall& c, int pair, int q) {
-  const size_t in = c.w.in, stride = c.noise.stride;
-  const int8_t* b = c.noise.b + pair * stride + q * in;
-  const uint8_t* x = c.x + 2 * pair * in;
-  __m512i plus[2] = {}, minus[2] = {};
-  for (size_t i = 0; i < in; i += 64)
-#pragma GCC unroll 2
-    for (int k = 0; k < Pairs; ++k) {
-      const __m512i bs = load(b + k * stride + i);
-      dot4(plus[k], load(x + 2 * k * in + i), bs);
-      dot4(minus[k], load(x + (2 * k + 1) * in + i), bs);
-    }
-  const int32_t first = 128 * c.noise.b_sum[pair * c.noise.terms + q];
-  const int32_t second = Pairs == 2 ? 128 * c.noise.b_sum[(pair + 1) * c.noise.terms + q] : 0;
-  const __m128i sums = _mm_sub_epi32(sums_of(plus[0], minus[0], plus[1], minus[1]),
-                                     _mm_setr_epi32(first, first, second, second));
-  const __m128i odd = _mm_setr_epi32(0, -1, 0, -1);  // two's complement: (v ^ -1) + 1 = -v
-  const __m128i signed_sums = _mm_sub_epi32(_mm_xor_si128(sums, odd), odd);
-  int32_t* to = c.projection + q * c.rows + 2 * pair;
-  if constexpr (Split)
-    split_projection(signed_sums, c.perturbation.shift, c.projection + 4 * pair, 2 * Pairs);
-  else if constexpr (Pairs == 2)
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), signed_sums);
-  else
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), signed_sums);
-}
-
-template <bool Split>
-void project(const LinearCall& c) {
-  for (int q = 0; q < c.noise.terms; ++q) {
-    int pair = 0;
-    for (; pair + 2 <= c.rows / 2; pair += 2) project_pairs<Split, 2>(c, pair, q);
-    if (pair < c.rows / 2) project_pairs<Split, 1>(c, pair, q);
+  const size_t panel_bytes = kPanel * c.w.in, rows = static_cast<size_t>(c.rows);
+  for (size_t first = 0; first < c.w.out; first += kPanel) {
+    const int8_t* panel = c.w.panels + first * c.w.in;
+    for_each_micro_tile(rows, [&]<int Rows>(size_t row) {
+      if constexpr (W != Width::none)
+        if (first == 0) project<W == Width::split>(c, static_cast<int>(row), Rows);
+      linear_tile<Rows, W, R, ChooseBytes>(
+          c, static_cast<int>(row), panel, first,
+          {panel + panel_bytes + panel_bytes * row / rows, 4 * kPanel * Rows / rows});
+    });
   }
 }
 
@@ -312,11 +298,7 @@ void linear(const LinearCall& c) {
     shift_is_a_choice_of_bytes(c) ? linear_rows<W, R, true>(c) : linear_rows<W, R, false>(c);
   };
   if (c.noise.terms == 0) return run.operator()<Width::none, Rounding::floor>();
-  if (can_split(c)) {
-    project<true>(c);
-    return run.operator()<Width::split, Rounding::nearest>();
-  }
-  project<false>(c);
+  if (can_split(c)) return run.operator()<Width::split, Rounding::nearest>();
   const auto rounded = [&]<Rounding R>() {
     needs_64_bits(c.w.in, c.noise.terms) ? run.operator()<Width::wide, R>()
                                          : run.operator()<Width::narrow, R>();
