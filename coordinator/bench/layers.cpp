@@ -57,9 +57,7 @@ struct Layer {
       const NoiseAddress at{3, 0, tensor, pair};
       int8_t* row = noise.data() + pair * call.noise.stride;
       isa.noise(at, 0, call.noise.stride, row);
-      int32_t sum = 0;
-      for (size_t i = 0; i < call.w.in; ++i) sum += row[i];
-      b_sum.data()[pair] = sum;
+      b_sum.data()[pair] = isa.sum(row, call.w.in);
     }
   }
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <mutex>
-#include <numeric>
 
 #include "common/check.hpp"
 #include "kernels/cpu/backend.hpp"
@@ -76,10 +75,8 @@ void CpuBackend::make_block_noise(BlockWorkspace& w, uint32_t epoch, PairRange p
       int8_t* b = w.noise.data() + noise_offset_[t] + j * stride;
       isa_.noise(at, 0, stride, b);
       if (tensor.kind == TensorKind::matrix)
-        for (size_t q = 0; q < r; ++q) {
-          const int8_t* row = b + q * tensor.cols;
-          b_sum[j * r + q] = std::accumulate(row, row + tensor.cols, int32_t{0});
-        }
+        for (size_t q = 0; q < r; ++q)
+          b_sum[j * r + q] = isa_.sum(b + q * tensor.cols, tensor.cols);
     }
     if (tensor.kind == TensorKind::vector) ++vector;
   }

@@ -68,6 +68,8 @@ struct Isa {
   // Noise elements first ... first + count - 1 (multiples of 64), natural or panel order.
   void (*noise)(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out);
   void (*noise_panel)(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out);
+  // The sum of n values, a multiple of 64.
+  int32_t (*sum)(const int8_t* v, size_t n);
 
   // out = clip8(p + round(s z / 2^shift)), z_i = v_i * v_{n + i}.
   void (*perturb_vector)(const int8_t* p, const int8_t* v, size_t n, int sign,

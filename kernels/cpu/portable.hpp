@@ -115,6 +115,12 @@ void portable_linear(const LinearCall& c) {
   }
 }
 
+[[maybe_unused]] int32_t portable_sum(const int8_t* v, size_t n) {
+  int32_t sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += v[i];
+  return sum;
+}
+
 [[maybe_unused]] void portable_perturb_vector(const int8_t* p, const int8_t* v, size_t n, int sign,
                                               Perturbation perturbation, int8_t* out) {
   for (size_t i = 0; i < n; ++i) {
@@ -286,6 +292,7 @@ constexpr Isa portable_isa(const char* name) {
           .linear = portable_linear<Products>,
           .noise = portable_noise,
           .noise_panel = portable_noise,
+          .sum = portable_sum,
           .perturb_vector = portable_perturb_vector,
           .embed = portable_embed,
           .layer_norm = portable_layer_norm,

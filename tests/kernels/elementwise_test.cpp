@@ -246,6 +246,34 @@ TEST_P(Elementwise, EmbeddingsArePerturbedExactlyAtEveryRank) {
         }
 }
 
+// Every count and place of whole groups, so that each way a table cuts them is there.
+TEST_P(Elementwise, NoiseIsTheLawWhereverItBegins) {
+  Random random(7);
+  const auto word = [&] { return static_cast<uint32_t>(random()); };
+  for (size_t groups = 1; groups <= 21; ++groups)
+    for (uint32_t first : {0u, 64u, 5u * 64u, 0xFFFF8000u}) {
+      const NoiseAddress at{random(), word(), word(), word()};
+      const size_t n = groups * kPanel;
+      std::vector<int8_t> expected(n);
+      for (size_t i = 0; i < n; ++i)
+        expected[i] = noise_element(at, first + static_cast<uint32_t>(i));
+      Guarded<int8_t> natural(n), panels(n);
+      isa().noise(at, first, n, natural.data());
+      isa().noise_panel(at, first, n, panels.data());
+      const std::vector<int8_t> in_order = GetParam().in_panel_order(expected);
+      int32_t sum = 0;
+      for (size_t i = 0; i < n; ++i) {
+        ASSERT_EQ(natural[i], expected[i]) << groups << " groups, element " << first + i;
+        ASSERT_EQ(panels[i], in_order[i]) << groups << " groups, position " << i;
+        sum += expected[i];
+      }
+      ASSERT_EQ(isa().sum(natural.data(), n), sum);
+      ASSERT_TRUE(natural.margins_are_untouched() && panels.margins_are_untouched());
+    }
+  const std::vector<int8_t> lowest(65536, -128);
+  EXPECT_EQ(isa().sum(lowest.data(), lowest.size()), -128 * 65536);
+}
+
 TEST_P(Elementwise, NoiseRowsComeTogetherInNaturalOrderTimesTheirDifferences) {
   Random random(6);
   for (size_t n : {64, 192, 256})
