@@ -95,9 +95,9 @@ struct Isa {
   // group stride in bytes. Sources in panel order, results in natural order.
   void (*interleave)(const int8_t* const src[4], const int8_t d[4], size_t n, uint8_t flip,
                      int8_t* dst, size_t group_stride);
-  // z[row, col] += sum_k (x[k, row] - 128) * w[k, col] for out x 64 * panels; terms in fours.
-  // x: [terms/4][out][4] u8; w: [panel][terms/4][64][4].
-  void (*outer)(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in,
+  // z[row, col] = sum_k (x[k, row] - 128) * w[k, col] for out x 64 * panels, added to what is there
+  // with `add`; terms in fours. x: [terms/4][out][4] u8; w: [panel][terms/4][64][4].
+  void (*outer)(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, bool add,
                 int32_t* z);
   // z_i += d v_i v_{n + i}.
   void (*outer_vector)(const int8_t* v, int d, size_t n, int32_t* z);

@@ -260,7 +260,7 @@ void interleave(const int8_t* const src[4], const int8_t d[4], size_t n, uint8_t
   }
 }
 
-template <int Rows>
+template <int Rows, bool Add>
 inline void outer_tile(const uint8_t* x, size_t x_group, const int8_t* w, size_t terms4,
                        const __m512i (&offset)[4], int32_t* z, size_t z_row) {
   __m512i acc[Rows][4];
@@ -274,11 +274,13 @@ inline void outer_tile(const uint8_t* x, size_t x_group, const int8_t* w, size_t
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       int32_t* to = z + r * z_row + 16 * j;
-      store(to, _mm512_add_epi32(load(to), acc[r][j]));
+      store(to, Add ? _mm512_add_epi32(load(to), acc[r][j]) : acc[r][j]);
     }
 }
 
-void outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, int32_t* z) {
+template <bool Add>
+void outer_rows(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in,
+                int32_t* z) {
   for (size_t p = 0; p < in; p += kPanel, w += 4 * kPanel * terms4) {
     __m512i offset[4];  // -128 * (sum of the panel's columns): x carries an offset of 128
     for (auto& o : offset) o = _mm512_setzero_si512();
@@ -287,9 +289,14 @@ void outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t 
       for (int j = 0; j < 4; ++j) dot4(offset[j], ones, load(w + g * 4 * kPanel + 64 * j));
     for (auto& o : offset) o = _mm512_sub_epi32(_mm512_setzero_si512(), o);
     for_each_micro_tile(out, [&]<int Rows>(size_t row) {
-      outer_tile<Rows>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
+      outer_tile<Rows, Add>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
     });
   }
+}
+
+void outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, bool add,
+           int32_t* z) {
+  add ? outer_rows<true>(x, w, terms4, out, in, z) : outer_rows<false>(x, w, terms4, out, in, z);
 }
 
 void outer_vector(const int8_t* v, int d, size_t n, int32_t* z) {

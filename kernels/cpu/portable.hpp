@@ -217,14 +217,17 @@ struct NormDivisor {
 
 template <typename Products>
 void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in,
-                    int32_t* z) {
+                    bool add, int32_t* z) {
   for (size_t p = 0; p < in; p += kPanel)
     for (size_t row = 0; row < out; row += kRows) {
       const int rows = static_cast<int>(out - row < kRows ? out - row : kRows);
       int32_t acc[kRows][kPanel] = {};
       Products::products(x + 4 * row, 4, 4 * out, rows, w + p * 4 * terms4, terms4, acc);
       for (int r = 0; r < rows; ++r)
-        for (size_t o = 0; o < kPanel; ++o) z[(row + r) * in + p + o] += acc[r][o];
+        for (size_t o = 0; o < kPanel; ++o) {
+          int32_t& to = z[(row + r) * in + p + o];
+          to = acc[r][o] + (add ? to : 0);
+        }
     }
 }
 

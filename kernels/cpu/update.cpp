@@ -13,8 +13,19 @@
 namespace eggroll::cpu {
 namespace {
 
-constexpr size_t kStretch = 512;    // terms of one product: operands stay in the second-level cache
+// Terms of one product: as many as keep its operands in the second-level cache, and enough that
+// adding to Z costs little.
+constexpr size_t kOperandBytes = 640 << 10;
+constexpr size_t kFewestTerms = 512;
 constexpr size_t kUnitRows = 1024;  // rows of a tensor that one thread makes at a time
+
+// Equal parts, in fours, of all terms, of `columns` bytes each.
+size_t stretch_of(size_t terms, size_t columns) {
+  const size_t most = std::max(kOperandBytes / columns, kFewestTerms) / 4;
+  const size_t fours = (terms + 3) / 4;
+  const size_t parts = (fours + most - 1) / most;
+  return 4 * ((fours + parts - 1) / parts);
+}
 
 }  // namespace
 
@@ -22,7 +33,7 @@ void CpuBackend::plan_update() {
   const UpdatePlan plan = eggroll::plan_update(layout_);
   buckets_ = plan.buckets;
   bucket_is_vectors_ = plan.bucket_is_vectors;
-  size_t largest_in = 0, largest_out = 0;
+  size_t largest_in = 0, largest_out = 0, largest_left = 0, largest_right = 0;
   for (uint32_t b = 0; b < buckets_.size(); ++b) {
     const auto [offset, size] = buckets_[b];
     for (uint32_t t = 0; t < layout_.tensors().size(); ++t) {
@@ -35,11 +46,14 @@ void CpuBackend::plan_update() {
       if (is_vector) continue;
       largest_in = std::max<size_t>(largest_in, tensor.cols);
       largest_out = std::max<size_t>(largest_out, rows);
+      const size_t most = stretch_of(SIZE_MAX / 2, rows + tensor.cols);
+      largest_left = std::max(largest_left, most * rows);
+      largest_right = std::max(largest_right, most * tensor.cols);
     }
   }
   for (int t = 0; t < team_.size(); ++t)
     update_workspaces_.push_back(
-        {Buffer<int8_t>(largest_out * kStretch), Buffer<int8_t>(largest_in * kStretch),
+        {Buffer<int8_t>(largest_left), Buffer<int8_t>(largest_right),
          Buffer<int8_t>(4 *
                         std::max<size_t>({largest_in, largest_out, 2 * settings_.shape.width}))});
 }
@@ -52,8 +66,10 @@ void CpuBackend::make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, ui
   const size_t in = tensor.cols, out = tensor.rows, rows = unit.rows;
   const size_t terms = active.size() * r;
   const size_t longest = std::max(in, rows);
-  for (size_t first = 0; first < terms; first += kStretch) {
-    const size_t count = std::min(kStretch, terms - first);
+  if (terms == 0) std::fill_n(z, rows * in, 0);
+  const size_t stretch = terms == 0 ? 0 : stretch_of(terms, rows + in);
+  for (size_t first = 0; first < terms; first += stretch) {
+    const size_t count = std::min(stretch, terms - first);
     const size_t fours = (count + 3) / 4;
     for (size_t g = 0; g < fours; ++g) {
       const int8_t* noise[4];
@@ -76,12 +92,14 @@ void CpuBackend::make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, ui
       make(rows, [&](size_t q) { return r * in + q * out + unit.first_row; });
       isa_.interleave(noise, d, rows, 0x80, w.left.data() + g * 4 * rows, 4 * kPanel);
     }
-    isa_.outer(reinterpret_cast<const uint8_t*>(w.left.data()), w.right.data(), fours, rows, in, z);
+    isa_.outer(reinterpret_cast<const uint8_t*>(w.left.data()), w.right.data(), fours, rows, in,
+               first > 0, z);
   }
 }
 
 void CpuBackend::make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
                              std::span<const ActivePair> active, int32_t* z) const {
+  std::fill_n(z, unit.rows, 0);
   for (const ActivePair& pair : active) {
     isa_.noise(
         {settings_.seed, epoch, unit.tensor, static_cast<uint32_t>(pairs_.first + pair.pair)}, 0,
@@ -94,7 +112,6 @@ void CpuBackend::make_unit(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t 
                            std::span<const ActivePair> active) {
   const TensorSpec& tensor = layout_[unit.tensor];
   int32_t* z = z_.data() + tensor.offset + size_t{unit.first_row} * tensor.cols;
-  std::fill_n(z, size_t{unit.rows} * tensor.cols, 0);
   if (tensor.kind == TensorKind::vector)
     make_vector(w, unit, epoch, active, z);
   else

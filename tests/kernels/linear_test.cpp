@@ -277,7 +277,7 @@ TEST(LinearPanels, EveryOutputHasItsOwnPlace) {
   }
 }
 
-// z += sum_k x_k w_k with the offset of 128 in x, in the layouts of the table's header.
+// z (+)= sum_k x_k w_k with the offset of 128 in x, in the layouts of the table's header.
 void expect_outer(size_t out, size_t in, size_t terms, int d_a, int b, bool is_random,
                   Random& random) {
   std::vector<int> x(terms * out), w(terms * in);
@@ -306,14 +306,16 @@ void expect_outer(size_t out, size_t in, size_t terms, int d_a, int b, bool is_r
   for (const IsaTable& table : isa_tables()) {
     Guarded<int32_t> z(out * in);
     std::fill_n(z.data(), out * in, before);
-    table.isa->outer(packed_x.data(), packed_w.data(), terms / 4, out, in, z.data());
     size_t wrong = 0;
-    for (size_t row = 0; row < out; ++row)
-      for (size_t col = 0; col < in; ++col) {
-        int64_t sum = before;
-        for (size_t k = 0; k < terms; ++k) sum += int64_t{x[k * out + row]} * w[k * in + col];
-        wrong += z[row * in + col] != sum;
-      }
+    for (bool add : {true, false}) {
+      table.isa->outer(packed_x.data(), packed_w.data(), terms / 4, out, in, add, z.data());
+      for (size_t row = 0; row < out; ++row)
+        for (size_t col = 0; col < in; ++col) {
+          int64_t sum = add ? before : 0;
+          for (size_t k = 0; k < terms; ++k) sum += int64_t{x[k * out + row]} * w[k * in + col];
+          wrong += z[row * in + col] != sum;
+        }
+    }
     EXPECT_EQ(wrong, 0u) << table.isa->name << " out " << out << " in " << in << " terms " << terms;
     EXPECT_TRUE(z.margins_are_untouched()) << table.isa->name;
   }
