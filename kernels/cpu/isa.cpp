@@ -1,15 +1,28 @@
 #include "kernels/cpu/isa.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "common/check.hpp"
 
 namespace eggroll::cpu {
 namespace {
 
+constexpr const char* kNames[] = {"scalar", "avx2", "avxvnni", "avx512"};
+
 #if defined(__x86_64__)
 bool has_avx2() { return __builtin_cpu_supports("avx2"); }
+
+// Asked of the processor itself, as not every compiler has a name for it.
+bool has_avxvnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+}
 
 bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -17,28 +30,31 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
          __builtin_cpu_supports("avx512vbmi2");
 }
-#else  // other architectures build the portable table alone
-bool has_avx2() { return false; }
-bool has_avx512() { return false; }
 #endif
 
 }  // namespace
 
-#if !defined(__x86_64__)
-const Isa& isa_avx2() { throw Error("no AVX2 in this build"); }
-const Isa& isa_avx512() { throw Error("no AVX-512 in this build"); }
+std::vector<const Isa*> isas_of_this_machine() {
+  std::vector<const Isa*> isas{&isa_scalar()};
+#if defined(__x86_64__)  // other architectures build the portable table alone
+  if (has_avx2()) isas.push_back(&isa_avx2());
+  if (has_avxvnni()) isas.push_back(&isa_avxvnni());
+  if (has_avx512()) isas.push_back(&isa_avx512());
 #endif
+  return isas;
+}
 
 const Isa& choose_isa() {
+  const std::vector<const Isa*> isas = isas_of_this_machine();
   const char* wanted = std::getenv("EGGROLL_ISA");
   const std::string name = wanted ? wanted : "";
-  if (name.empty()) return has_avx512() ? isa_avx512() : has_avx2() ? isa_avx2() : isa_scalar();
-  if (name == "scalar") return isa_scalar();
-  if (name == "avx2" && has_avx2()) return isa_avx2();
-  if (name == "avx512" && has_avx512()) return isa_avx512();
-  if (name == "avx2" || name == "avx512")
+  if (name.empty()) return *isas.back();
+  for (const Isa* isa : isas)
+    if (name == isa->name) return *isa;
+  if (std::ranges::find(kNames, name) != std::end(kNames))
     throw ConfigError("EGGROLL_ISA = " + name + " (environment): this processor does not have it");
-  throw ConfigError("EGGROLL_ISA = " + name + " (environment): allowed are scalar, avx2, avx512");
+  throw ConfigError("EGGROLL_ISA = " + name +
+                    " (environment): allowed are scalar, avx2, avxvnni, avx512");
 }
 
 }  // namespace eggroll::cpu

@@ -1,6 +1,6 @@
 // The inner loops of the CPU twin as a table of functions: one table per instruction set, all
 // bit-identical, chosen at run time. Each table is compiled in its own file with its own flags
-// (isa_scalar, isa_avx2, isa_avx512).
+// (isa_scalar, isa_avx2, isa_avxvnni, isa_avx512).
 //
 // Shapes: rows are members (two of a pair next to each other) or streams. Activations that enter a
 // product are stored as u8 = int8 ^ 0x80, all others as int8. Widths are multiples of 64; a panel
@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "common/noise.hpp"
 #include "common/rules.hpp"
@@ -110,7 +111,11 @@ struct Isa {
 
 const Isa& isa_scalar();
 const Isa& isa_avx2();
+const Isa& isa_avxvnni();
 const Isa& isa_avx512();
+
+// The tables that this machine can run, the narrowest first.
+std::vector<const Isa*> isas_of_this_machine();
 
 // The widest table this machine runs, or the one EGGROLL_ISA names. Throws ConfigError where that
 // is not possible.

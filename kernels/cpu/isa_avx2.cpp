@@ -1,4 +1,4 @@
-// The table for machines without VNNI. Products widen to 16 bits and use vpmaddwd: exact, where
+// The table for machines without any VNNI. Products widen to 16 bits and use vpmaddwd: exact, where
 // vpmaddubsw would saturate. Elementwise functions are the portable ones, vectorised by the
 // compiler.
 #include <immintrin.h>
@@ -16,6 +16,8 @@ inline void add_products(__m256i& sum, __m256i x, __m256i w) {
 }
 
 struct Avx2Products {
+  static constexpr auto start = PortableProducts::start;
+
   // Rows x 8 outputs at a time in 2 * Rows accumulators, two partial sums an output.
   template <int Rows>
   static void tile(const int16_t* x, size_t x_row, const int8_t* panel, size_t in4,

@@ -4,6 +4,7 @@
 // with a better product gives its own Products; see products() below.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -16,8 +17,10 @@ namespace {
 constexpr int kRows = 6;  // rows of one micro tile
 
 struct PortableProducts {
-  // acc[r][o] += sum_k (x[r, k] - 128) * w[o, k] over the 64 outputs of a panel and 4 * in4 inputs;
-  // x rows x_row bytes apart, groups of four inputs x_group bytes apart.
+  // acc[r][o] += sum_k (x[r, k] - offset) * w[o, k] over the 64 outputs of a panel and 4 * in4
+  // inputs; x rows x_row bytes apart, groups of four inputs x_group bytes apart.
+  // start: what makes up for an offset other than 128, -(128 - offset) * sum_k w[o, k].
+  static void start(const int8_t*, size_t, int32_t* sums) { std::fill_n(sums, kPanel, 0); }
   static void products(const uint8_t* x, size_t x_row, size_t x_group, int rows,
                        const int8_t* panel, size_t in4, int32_t (*acc)[kPanel]) {
     for (int r = 0; r < rows; ++r) {
@@ -47,15 +50,14 @@ double portable_product_loop(uint64_t iterations) {
   return 2.0 * kRows * kPanel * 4 * kIn4 * static_cast<double>(iterations);
 }
 
-[[maybe_unused]] void portable_pack(const int8_t* w, size_t out, size_t in, int8_t* panels,
-                                    int32_t* compensation) {
-  for (size_t p = 0; p < out; p += kPanel)
+template <typename Products>
+void portable_pack(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compensation) {
+  for (size_t p = 0; p < out; p += kPanel, panels += kPanel * in) {
     for (size_t g = 0; g < in / 4; ++g)
-      for (size_t o = 0; o < kPanel; ++o) {
-        std::memcpy(panels, w + (p + o) * in + 4 * g, 4);
-        panels += 4;
-      }
-  for (size_t o = 0; o < out; ++o) compensation[o] = 0;  // products() subtracts the offset itself
+      for (size_t o = 0; o < kPanel; ++o)
+        std::memcpy(panels + 4 * (g * kPanel + o), w + (p + o) * in + 4 * g, 4);
+    Products::start(panels, in / 4, compensation + p);
+  }
 }
 
 [[maybe_unused]] void portable_project(const LinearCall& c) {
@@ -95,7 +97,8 @@ void portable_linear(const LinearCall& c) {
   for (size_t p = 0; p < c.w.out; p += kPanel)
     for (int row = 0; row < c.rows; row += kRows) {
       const int rows = c.rows - row < kRows ? c.rows - row : kRows;
-      int32_t acc[kRows][kPanel] = {};
+      int32_t acc[kRows][kPanel];
+      for (int r = 0; r < rows; ++r) std::copy_n(c.w.compensation + p, kPanel, acc[r]);
       Products::products(c.x + row * c.w.in, c.w.in, 4, rows, c.w.panels + p * c.w.in, c.w.in / 4,
                          acc);
       for (int r = 0; r < rows; ++r) {
@@ -218,10 +221,13 @@ struct NormDivisor {
 template <typename Products>
 void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in,
                     bool add, int32_t* z) {
-  for (size_t p = 0; p < in; p += kPanel)
+  for (size_t p = 0; p < in; p += kPanel) {
+    int32_t start[kPanel];
+    Products::start(w + p * 4 * terms4, terms4, start);
     for (size_t row = 0; row < out; row += kRows) {
       const int rows = static_cast<int>(out - row < kRows ? out - row : kRows);
-      int32_t acc[kRows][kPanel] = {};
+      int32_t acc[kRows][kPanel];
+      for (int r = 0; r < rows; ++r) std::copy_n(start, kPanel, acc[r]);
       Products::products(x + 4 * row, 4, 4 * out, rows, w + p * 4 * terms4, terms4, acc);
       for (int r = 0; r < rows; ++r)
         for (size_t o = 0; o < kPanel; ++o) {
@@ -229,6 +235,7 @@ void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out
           to = acc[r][o] + (add ? to : 0);
         }
     }
+  }
 }
 
 [[maybe_unused]] void portable_outer_vector(const int8_t* v, int d, size_t n, int32_t* z) {
@@ -291,7 +298,7 @@ template <typename Products>
 constexpr Isa portable_isa(const char* name) {
   return {.name = name,
           .product_loop = portable_product_loop<Products>,
-          .pack = portable_pack,
+          .pack = portable_pack<Products>,
           .linear = portable_linear<Products>,
           .noise = portable_noise,
           .noise_panel = portable_noise,

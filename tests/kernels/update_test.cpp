@@ -28,9 +28,10 @@ TEST(Update, ReconstructedSumsAreThoseOfTheOracle) {
     int noise_rank;
     PairRange pairs;
   };
-  const Population populations[] = {{1, 64, 1, {0, 1}},   {1, 64, 16, {11, 5}},
-                                    {2, 64, 4, {16, 37}}, {1, 64, 1, {160, 700}},
-                                    {1, 256, 1, {7, 37}}, {1, 64, 4, {4000000000, 16}}};
+  const Population populations[] = {{1, 64, 1, {0, 1}},          {1, 64, 16, {11, 5}},
+                                    {2, 64, 4, {16, 37}},        {1, 64, 1, {160, 700}},
+                                    {1, 64, 16, {3, 700}},       {1, 256, 1, {7, 37}},
+                                    {1, 64, 4, {4000000000, 16}}};
   Random random(6);
   for (const Population& p : populations) {
     BackendSettings settings;

@@ -4,25 +4,18 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "kernels/cpu/isa.hpp"
 #include "tests/support/backends.hpp"
 
 namespace eggroll::test {
 
 const std::vector<std::string>& backends() {
   static const std::vector<std::string> names = [] {
-    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512vnni") &&
-                        __builtin_cpu_supports("avx512vbmi");
-    std::vector<std::string> here{"cpu scalar"};
-    const auto take = [&](const char* name, bool supported) {
-      if (supported)
-        here.push_back(name);
-      else
-        std::cout << "not tested, this machine lacks it: " << name << std::endl;
-    };
-    take("cpu avx2", __builtin_cpu_supports("avx2"));
-    take("cpu avx512", avx512);
+    std::vector<std::string> here;
+    for (const cpu::Isa* isa : cpu::isas_of_this_machine()) {
+      here.push_back(std::string("cpu ") + isa->name);
+      std::cout << "tested: " << here.back() << std::endl;
+    }
     return here;
   }();
   return names;

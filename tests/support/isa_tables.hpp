@@ -32,25 +32,11 @@ struct IsaTable {
 
 inline const std::vector<IsaTable>& isa_tables() {
   static const std::vector<IsaTable> tables = [] {
-    std::vector<IsaTable> here{{&cpu::isa_scalar(), false}};
-    const auto skip = [](const char* name) {
-      std::cout << "not tested, this machine lacks it: " << name << std::endl;
-    };
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2"))
-      here.push_back({&cpu::isa_avx2(), false});
-    else
-      skip("avx2");
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi"))
-      here.push_back({&cpu::isa_avx512(), true});
-    else
-      skip("avx512");
-#else
-    skip("avx2");
-    skip("avx512");
-#endif
+    std::vector<IsaTable> here;
+    for (const cpu::Isa* isa : cpu::isas_of_this_machine()) {
+      std::cout << "tested: " << isa->name << std::endl;
+      here.push_back({isa, std::string(isa->name) == "avx512"});
+    }
     return here;
   }();
   return tables;
