@@ -1,9 +1,7 @@
 // The table for machines without any VNNI. Products widen to 16 bits and use vpmaddwd: exact, where
 // vpmaddubsw would saturate. Elementwise functions are the portable ones, vectorised by the
 // compiler.
-#include <immintrin.h>
-
-#include "kernels/cpu/portable.hpp"
+#include "kernels/cpu/avx2.hpp"
 
 namespace eggroll::cpu {
 namespace {
@@ -15,8 +13,9 @@ inline void add_products(__m256i& sum, __m256i x, __m256i w) {
   asm("vpmaddwd %2,%3,%1\n\tvpaddd %1,%0,%0" : "+x"(sum), "=&x"(products) : "x"(w), "x"(x));
 }
 
-struct Avx2Products {
+struct Avx2Products : Avx2Epilogue {
   static constexpr auto start = PortableProducts::start;
+  static constexpr auto project = PortableProducts::project;
 
   // Rows x 8 outputs at a time in 2 * Rows accumulators, two partial sums an output.
   template <int Rows>

@@ -13,17 +13,8 @@ constexpr size_t panel_order(size_t position) {
 // ---- perturbed product
 // --------------------------------------------------------------------------------------------
 
-// How the perturbation joins the product. split: t = p a, the only term, is split at bit k of |p| =
-// high 2^k + low, so that round(t / 2^k) = s (high a + round(low a / 2^k)). vpmulhrsw rounds the
-// second part, vpdpwssd adds both to the product: two instructions for 16 outputs.
+// How the perturbation joins the product. split: see can_split; two instructions for 16 outputs.
 enum class Width { none, split, narrow, wide };
-
-// high fits 16 bits, and so does the rest of the rule (see split_projection).
-bool can_split(const LinearCall& c) {
-  const int k = c.perturbation.shift;
-  return c.noise.terms == 1 && c.perturbation.rounding == Rounding::nearest && k <= 9 &&
-         (uint64_t{127} * kNoiseMax * c.w.in >> k) <= INT16_MAX;
-}
 
 // Does acc >> 8 fit 16 bits? Then it is the middle bytes of acc.
 bool shift_is_a_choice_of_bytes(const LinearCall& c) {
@@ -60,10 +51,7 @@ inline __m128i sums_of(__m512i a, __m512i b, __m512i c, __m512i d) {
   return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
-// The two factors of each row for add_split_perturbations, from p = s |p|, |p| = high 2^k + low:
-//   [low 2^(15 - k) + 1, 32767]: vpmulhrsw, (v w + 2^14) >> 15, makes round(low a / 2^k) and a of
-//       the words [a, a]. As |a| <= 63 < 2^(15 - k), the 1 decides ties alone, away from zero.
-//   [s, s high]: vpdpwssd adds s round(low a / 2^k) + s high a.
+// SplitFactors of four rows, or two, beside each other.
 inline void split_projection(__m128i p, int shift, int32_t* factors, int count) {
   const __m128i sign = _mm_srai_epi32(p, 31);
   const __m128i size = _mm_abs_epi32(p);

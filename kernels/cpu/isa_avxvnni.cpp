@@ -1,9 +1,7 @@
 // The table for machines with AVX-VNNI and without AVX-512 (with EGGROLL_ISA also for others): the
 // product instruction of AVX-512 on half as many lanes. Elementwise functions are the portable
 // ones, vectorised by the compiler.
-#include <immintrin.h>
-
-#include "kernels/cpu/portable.hpp"
+#include "kernels/cpu/avx2.hpp"
 
 namespace eggroll::cpu {
 namespace {
@@ -13,18 +11,28 @@ namespace {
 inline void dot4(__m256i& acc, __m256i u8, __m256i s8) {
   asm("%{vex%} vpdpbusd %2,%1,%0" : "+x"(acc) : "x"(u8), "x"(s8));
 }
-inline __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
-struct AvxVnniProducts {
+struct AvxVnniProducts : Avx2Epilogue {
   // Activations go into the product as they are, with an offset of 128 that products() leaves in.
   static void start(const int8_t* panel, size_t in4, int32_t* sums) {
     const __m256i offset = _mm256_set1_epi8(-128);  // 128 as u8
     for (size_t o = 0; o < kPanel; o += 8) {
       __m256i sum = _mm256_setzero_si256();
       for (size_t g = 0; g < in4; ++g) dot4(sum, offset, load(panel + 4 * (g * kPanel + o)));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + o),
-                          _mm256_sub_epi32(_mm256_setzero_si256(), sum));
+      store(sums + o, _mm256_sub_epi32(_mm256_setzero_si256(), sum));
     }
+  }
+
+  static int32_t project(const uint8_t* x, const int8_t* b, size_t n, int32_t b_sum) {
+    __m256i even = _mm256_setzero_si256(), odd = even;
+    for (size_t i = 0; i < n; i += 64) {
+      dot4(even, load(x + i), load(b + i));
+      dot4(odd, load(x + i + 32), load(b + i + 32));
+    }
+    const __m256i sum = _mm256_add_epi32(even, odd);
+    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    half = _mm_add_epi32(half, _mm_unpackhi_epi64(half, half));
+    return _mm_extract_epi32(half, 0) + _mm_extract_epi32(half, 1) - 128 * b_sum;
   }
 
   // Rows x 16 outputs at a time in 2 * Rows accumulators.
@@ -53,8 +61,7 @@ struct AvxVnniProducts {
       }
 #pragma GCC unroll 6
       for (int r = 0; r < Rows; ++r)
-        for (int half = 0; half < 2; ++half)
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(acc[r] + o + 8 * half), sum[r][half]);
+        for (int half = 0; half < 2; ++half) store(acc[r] + o + 8 * half, sum[r][half]);
     }
   }
 

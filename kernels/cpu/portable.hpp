@@ -21,6 +21,16 @@ struct PortableProducts {
   // inputs; x rows x_row bytes apart, groups of four inputs x_group bytes apart.
   // start: what makes up for an offset other than 128, -(128 - offset) * sum_k w[o, k].
   static void start(const int8_t*, size_t, int32_t* sums) { std::fill_n(sums, kPanel, 0); }
+  // sum_i (x_i - 128) b_i; b_sum = sum_i b_i.
+  static int32_t project(const uint8_t* x, const int8_t* b, size_t n, int32_t) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < n; ++i) sum += (x[i] - 128) * b[i];
+    return sum;
+  }
+  // Whether finish_row() can make y of 64 outputs of one row from its sums; the projection of a row
+  // is then its SplitFactors.
+  static bool can_finish(const LinearCall&) { return false; }
+  static void finish_row(const LinearCall&, int, size_t, const int32_t*) {}
   static void products(const uint8_t* x, size_t x_row, size_t x_group, int rows,
                        const int8_t* panel, size_t in4, int32_t (*acc)[kPanel]) {
     for (int r = 0; r < rows; ++r) {
@@ -60,15 +70,45 @@ void portable_pack(const int8_t* w, size_t out, size_t in, int8_t* panels, int32
   }
 }
 
-[[maybe_unused]] void portable_project(const LinearCall& c) {
+// A perturbation t = p a of one term can be split at bit k of |p| = high 2^k + low:
+//   round(t / 2^k) = s high a + s round(low a / 2^k), s the sign of p.
+// vpmulhrsw, (v w + 2^14) >> 15, makes the second part and leaves a as it is: of the words [a, a]
+// and [low 2^(15 - k) + 1, 32767]. As |a| <= 63 < 2^(15 - k), the 1 decides ties alone, away from
+// zero. A product of words with [s, s high], vpdpwssd or vpmaddwd, adds up both.
+struct SplitFactors {
+  int32_t first, second;
+};
+
+[[maybe_unused]] bool can_split(const LinearCall& c) {
+  const int k = c.perturbation.shift;
+  return c.noise.terms == 1 && c.perturbation.rounding == Rounding::nearest && k <= 9 &&
+         (uint64_t{127} * kNoiseMax * c.w.in >> k) <= INT16_MAX;
+}
+
+[[maybe_unused]] SplitFactors split_projection(int32_t p, int shift) {
+  const uint32_t size = static_cast<uint32_t>(p < 0 ? -p : p);
+  const uint32_t high = size >> shift, low = size - (high << shift);
+  const uint32_t sign = p < 0 ? 0xFFFFu : 1u;
+  return {static_cast<int32_t>(uint32_t{INT16_MAX} << 16 | low << (15 - shift) | 1),
+          static_cast<int32_t>((p < 0 ? 0 - high : high) << 16 | sign)};
+}
+
+template <typename Products>
+void portable_project(const LinearCall& c, bool split) {
   const size_t in = c.w.in;
   for (int r = 0; r < c.rows; ++r)
     for (int q = 0; q < c.noise.terms; ++q) {
       const int8_t* b = c.noise.b + static_cast<size_t>(r / 2) * c.noise.stride + q * in;
-      const uint8_t* x = c.x + r * in;
-      int32_t sum = 0;
-      for (size_t i = 0; i < in; ++i) sum += (x[i] - 128) * b[i];
-      c.projection[q * c.rows + r] = r & 1 ? -sum : sum;
+      const int32_t sum =
+          Products::project(c.x + r * in, b, in, c.noise.b_sum[r / 2 * c.noise.terms + q]);
+      const int32_t p = r & 1 ? -sum : sum;
+      if (!split) {
+        c.projection[q * c.rows + r] = p;
+        continue;
+      }
+      const SplitFactors factors = split_projection(p, c.perturbation.shift);
+      c.projection[2 * r] = factors.first;
+      c.projection[2 * r + 1] = factors.second;
     }
 }
 
@@ -92,7 +132,8 @@ void portable_finish_row(const LinearCall& c, int row, size_t first, const int32
 
 template <typename Products>
 void portable_linear(const LinearCall& c) {
-  portable_project(c);
+  const bool finishes = Products::can_finish(c);
+  portable_project<Products>(c, finishes);
   const bool wide = needs_64_bits(c.w.in, c.noise.terms);
   for (size_t p = 0; p < c.w.out; p += kPanel)
     for (int row = 0; row < c.rows; row += kRows) {
@@ -102,7 +143,9 @@ void portable_linear(const LinearCall& c) {
       Products::products(c.x + row * c.w.in, c.w.in, 4, rows, c.w.panels + p * c.w.in, c.w.in / 4,
                          acc);
       for (int r = 0; r < rows; ++r) {
-        if (wide)
+        if (finishes)
+          Products::finish_row(c, row + r, p, acc[r]);
+        else if (wide)
           portable_finish_row<int64_t>(c, row + r, p, acc[r]);
         else
           portable_finish_row<int32_t>(c, row + r, p, acc[r]);
@@ -188,9 +231,10 @@ struct NormDivisor {
   }
 }
 
-[[maybe_unused]] void portable_gru_update(const int8_t* cx, const int8_t* ch, const int8_t* bias,
-                                          const int8_t* f, size_t n, int8_t* h, uint8_t* h_u8,
-                                          int8_t* x) {
+[[maybe_unused]] void portable_gru_update(const int8_t* __restrict cx, const int8_t* __restrict ch,
+                                          const int8_t* __restrict bias, const int8_t* __restrict f,
+                                          size_t n, int8_t* __restrict h, uint8_t* __restrict h_u8,
+                                          int8_t* __restrict x) {
   for (size_t i = 0; i < n; ++i) {
     const int32_t candidate = clip8(cx[i] + ch[i] + bias[i]);
     const int32_t next = h[i] + (((f[i] + 127) * (candidate - h[i])) >> 8);
