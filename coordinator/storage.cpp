@@ -141,9 +141,13 @@ std::string Storage::failure(uint64_t completed) {
   review_metrics();
   if (!last_checkpoint_error_.empty()) {
     const uint64_t first_lost = newest_generation_.value_or(0) + 1;
+    // Those of the generations that are lost come again with them.
+    const uint64_t records =
+        metrics_.waiting_lines() - std::min(metrics_.waiting_lines(), completed + 1 - first_lost);
     return fmt::format(
-        "the last checkpoint cannot be written: {}; lost are generations {} to {}; {}",
+        "the last checkpoint cannot be written: {}; lost are generations {} to {}{}; {}",
         last_checkpoint_error_, first_lost, completed,
+        records == 0 ? "" : fmt::format(" and the records of {} before them", records),
         newest_generation_ ? fmt::format("the newest complete one is {}, go on with: eggroll train "
                                          "--resume {}",
                                          newest_, config_.run)

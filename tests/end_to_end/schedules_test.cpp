@@ -20,16 +20,16 @@ class Schedules : public testing::Test {
   Schedules() : data_(folder_.write("text", generated_text(30000)).string()) {}
 
   std::filesystem::path run() const { return folder_ / "run"; }
-  std::string arguments(const std::string& more) const {
+  std::string arguments(const std::string& more, int width = 64) const {
     return "train --data " + data_ + " --run " + run().string() +
-           " --layers 1 --width 64 --population 512 --tokens-per-update 40 --generations 24"
-           " --carry reset --validate-every 0 --threads 1 --digest-every 5 " +
-           more;
+           " --layers 1 --population 512 --tokens-per-update 40 --generations 60 --carry reset"
+           " --validate-every 0 --threads 1 --digest-every 5 --width " +
+           std::to_string(width) + " " + more;
   }
   std::string digest_after(const std::string& command) const {
     std::filesystem::remove_all(run());
     expect_success(command, 120);
-    expect_records(run(), 24);
+    expect_records(run(), 60);
     return digest_of(run());
   }
   // Of all records, of those in which it stands.
@@ -52,19 +52,20 @@ TEST_F(Schedules, GiveTheSameParametersAndMayChangeOnResume) {
     EXPECT_EQ(output.find(", tiles dynamic; ") != std::string::npos, schedule != "static")
         << output;
   }
-  const std::string more = "train --generations 30 --threads 1 --resume " + run().string();
+  const std::string more = "train --generations 70 --threads 1 --resume " + run().string();
   std::filesystem::copy(run(), folder_ / "other", std::filesystem::copy_options::recursive);
   expect_success(mpirun(2, more + " --schedule static"));
-  expect_success(mpirun(2, "train --generations 30 --threads 1 --resume " +
+  expect_success(mpirun(2, "train --generations 70 --threads 1 --resume " +
                                (folder_ / "other").string() + " --schedule dynamic"));
   EXPECT_EQ(digest_of(run()), digest_of(folder_ / "other"));
 }
 
 // A rank that has a twentieth of a core's time.
 TEST_F(Schedules, LetTheOthersDoTheWorkOfASlowRankAndTellOfIt) {
-  const std::string alone = digest_after(eggroll(arguments("")));
+  constexpr int kWidth = 256;  // a tile takes longer than the rank is let run at a time
+  const std::string alone = digest_after(eggroll(arguments("", kWidth)));
   std::filesystem::remove_all(run());
-  RunningCommand running(mpirun(2, arguments("--straggler-limit 1.5")));
+  RunningCommand running(mpirun(2, arguments("--straggler-limit 1.5", kWidth)));
   ASSERT_TRUE(reaches(run(), 1)) << running.wait(0).output;
   const pid_t slow = process_of(run(), 1);
   ASSERT_GT(slow, 0);
@@ -82,16 +83,21 @@ TEST_F(Schedules, LetTheOthersDoTheWorkOfASlowRankAndTellOfIt) {
   hinder.join();
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_EQ(digest_of(run()), alone);
-  expect_records(run(), 24);
+  expect_records(run(), 60);
   EXPECT_EQ(lines_with(result.output, "rank 1 on ").size(), 1u) << result.output;
   EXPECT_NE(result.output.find(" is slow: a tile takes it "), std::string::npos) << result.output;
   EXPECT_EQ(lines_with(result.output, "slow                     rank 1 on ").size(), 1u)
       << result.output;
   EXPECT_GT(sum_of("tiles_given_again"), 0u);
-  const nlohmann::json last = metrics_of(run()).back();
-  EXPECT_EQ(last.value("slowest_rank", 0), 1);
-  ASSERT_EQ(last.value("slow_ranks", std::vector<std::string>{}).size(), 1u) << last.dump();
-  EXPECT_GT(last.value("slowest_tile_s", 0.0), 1.5 * last.value("usual_tile_s", 1e9));
+  int slow_generations = 0;
+  for (const nlohmann::json& record : metrics_of(run())) {
+    const auto names = record.value("slow_ranks", std::vector<std::string>{});
+    if (names.size() != 1 || !names[0].starts_with("rank 1 on ")) continue;
+    ++slow_generations;
+    EXPECT_EQ(record.value("slowest_rank", 0), 1);
+    EXPECT_GT(record.value("slowest_tile_s", 0.0), 1.5 * record.value("usual_tile_s", 1e9));
+  }
+  EXPECT_GE(slow_generations, 10);
 }
 
 TEST_F(Schedules, WaitForARankThatStopsForAWhile) {
@@ -107,7 +113,7 @@ TEST_F(Schedules, WaitForARankThatStopsForAWhile) {
     const CommandResult result = running.wait(120);
     EXPECT_EQ(result.exit_code, 0) << result.output;
     EXPECT_EQ(digest_of(run()), alone) << "rank " << stopped;
-    expect_records(run(), 24);
+    expect_records(run(), 60);
   }
 }
 
