@@ -55,7 +55,7 @@ double portable_product_loop(uint64_t iterations) {
   int32_t acc[kRows][kPanel] = {};
   for (uint64_t i = 0; i < iterations; ++i) {
     Products::products(x, 4 * kIn4, 4, kRows, panel, kIn4, acc);
-    asm volatile("" : : "r"(acc) : "memory");
+    asm volatile("" : : "r"(acc), "r"(x), "r"(panel) : "memory");
   }
   return 2.0 * kRows * kPanel * 4 * kIn4 * static_cast<double>(iterations);
 }
