@@ -205,7 +205,7 @@ inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) acc[r][j] = load(c.w.compensation + first + 16 * j);
-  accumulate(acc, c.x + row * in, in, 4, panel, in / 4, ahead);
+  accumulate<Int8Products>(acc, c.x + row * in, in, 4, panel, in / 4, ahead);
   if constexpr (W == Width::split) add_split_perturbations<Rows>(c, row, first, acc);
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
@@ -239,21 +239,7 @@ void linear_rows(const LinearCall& c) {
 
 namespace avx512 {
 
-// 16 independent accumulators, more than latency times throughput of any processor that has the
-// instruction.
-double product_loop(uint64_t iterations) {
-  __m512i a0{}, a1{}, a2{}, a3{}, a4{}, a5{}, a6{}, a7{}, b0{}, b1{}, b2{}, b3{}, b4{}, b5{}, b6{},
-      b7{};
-  __m512i u = _mm512_set1_epi8(3), w = _mm512_set1_epi8(2);
-  for (uint64_t i = 0; i < iterations; ++i) {
-    for (__m512i* a : {&a0, &a1, &a2, &a3, &a4, &a5, &a6, &a7}) dot4(*a, u, w);
-    for (__m512i* b : {&b0, &b1, &b2, &b3, &b4, &b5, &b6, &b7}) dot4(*b, u, w);
-    asm volatile("" : "+v"(u), "+v"(w));
-  }
-  asm volatile("" : : "v"(a0), "v"(a1), "v"(a2), "v"(a3), "v"(a4), "v"(a5), "v"(a6), "v"(a7));
-  asm volatile("" : : "v"(b0), "v"(b1), "v"(b2), "v"(b3), "v"(b4), "v"(b5), "v"(b6), "v"(b7));
-  return 16 * 128.0 * static_cast<double>(iterations);
-}
+double product_loop(uint64_t iterations) { return loop_of_products<Int8Products>(iterations); }
 
 void pack(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compensation) {
   for (size_t p = 0; p < out; p += kPanel) {
