@@ -1,0 +1,97 @@
+#include "kernels/cpu/perturbed_linear.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "common/check.hpp"
+#include "kernels/cpu/isa.hpp"
+
+namespace eggroll::cpu {
+namespace {
+
+void check_widths(size_t in, size_t out) {
+  if (in == 0 || out == 0 || in % kPanel != 0 || out % kPanel != 0)
+    throw Error("linear layer of " + std::to_string(in) + " inputs and " + std::to_string(out) +
+                " outputs: both must be multiples of 64");
+}
+
+template <typename T>
+void check(const PerturbedLinearCall<T>& c) {
+  check_widths(c.in, c.out);
+  if (c.rows < 1) throw Error("linear layer of no members");
+  if (c.x == nullptr || c.panels == nullptr || c.y == nullptr)
+    throw Error("linear layer: x, panels and y must be there");
+  if (c.sigma == 0) return;
+  if (!(c.sigma >= 0x1p-100f && c.sigma <= 0x1p100f))
+    throw Error("linear layer: sigma = " + std::to_string(c.sigma) +
+                ": it must be 0, or 2^-100 to 2^100");
+  constexpr uint64_t kElements = 1ull << 32;
+  if (c.noise_rank < 1 || c.noise_rank > kElements / (c.in + c.out))
+    throw Error("linear layer: noise of rank " + std::to_string(c.noise_rank) + " for " +
+                std::to_string(c.in) + " inputs and " + std::to_string(c.out) +
+                " outputs: the rank must be at least 1, the elements at most 2^32");
+  if (c.noise_stride < c.noise_rank * (c.in + c.out))
+    throw Error("linear layer: pairs " + std::to_string(c.noise_stride) +
+                " elements of noise apart have " + std::to_string(c.noise_rank * (c.in + c.out)) +
+                " each");
+  if (c.noise == nullptr || c.projection == nullptr)
+    throw Error("linear layer: noise and projection must be there where sigma is not 0");
+}
+
+}  // namespace
+
+template <typename T>
+std::vector<const FloatIsa<T>*> float_isas_of_this_machine() {
+  std::vector<const FloatIsa<T>*> isas{&float_isa_scalar<T>()};
+#if defined(__x86_64__)  // other architectures build the portable table alone
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    isas.push_back(&float_isa_avx2<T>());
+  if (isas_of_this_machine().back() == &isa_avx512()) {
+    isas.push_back(&float_isa_avx512<T>());
+    if constexpr (std::is_same_v<T, uint16_t>)
+      if (__builtin_cpu_supports("avx512bf16")) isas.push_back(&float_isa_avx512_bf16());
+  }
+#endif
+  return isas;
+}
+
+template <typename T>
+const FloatIsa<T>& choose_float_isa() {
+  const std::string chosen = choose_isa().name;
+  const std::string name = chosen == "avxvnni" ? "avx2" : chosen;
+  const FloatIsa<T>* widest = &float_isa_scalar<T>();
+  for (const FloatIsa<T>* isa : float_isas_of_this_machine<T>())
+    if (std::string_view(isa->name).starts_with(name)) widest = isa;
+  return *widest;
+}
+
+template <typename T>
+void pack_panels(const T* w, size_t out, size_t in, T* panels) {
+  check_widths(in, out);
+  constexpr size_t kGroup = 4 / sizeof(T);
+  for (size_t panel = 0; panel < out; panel += kPanel)
+    for (size_t i = 0; i < in; i += kGroup)
+      for (size_t o = 0; o < kPanel; ++o, panels += kGroup)
+        std::memcpy(panels, w + (panel + o) * in + i, 4);
+}
+
+template <typename T>
+void perturbed_linear(const FloatIsa<T>& isa, const PerturbedLinearCall<T>& call) {
+  check(call);
+  const double root = std::sqrt(static_cast<double>(call.noise_rank));
+  isa.linear(call, call.sigma == 0 ? 0.0f : static_cast<float>(call.sigma / (256 * root)));
+}
+
+template std::vector<const FloatIsa<float>*> float_isas_of_this_machine();
+template std::vector<const FloatIsa<uint16_t>*> float_isas_of_this_machine();
+template const FloatIsa<float>& choose_float_isa();
+template const FloatIsa<uint16_t>& choose_float_isa();
+template void pack_panels(const float*, size_t, size_t, float*);
+template void pack_panels(const uint16_t*, size_t, size_t, uint16_t*);
+template void perturbed_linear(const FloatIsa<float>&, const PerturbedLinearCall<float>&);
+template void perturbed_linear(const FloatIsa<uint16_t>&, const PerturbedLinearCall<uint16_t>&);
+
+}  // namespace eggroll::cpu

@@ -1,0 +1,35 @@
+// The layer in bf16 on processors that multiply it: vdpbf16ps, two inputs at a time.
+#include "kernels/cpu/perturbed_linear_avx512.hpp"
+
+namespace eggroll::cpu {
+namespace {
+
+struct Bf16Products {
+  using Element = uint16_t;
+  using Sum = __m512;
+  static constexpr size_t kInputs = 32;
+  static constexpr double kOperations = 64;
+
+  static void add(Sum& sum, __m512i x, __m512i w) {
+    sum = _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w);
+  }
+  static __m512i rounded(__m512 low, __m512 high) {
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+  }
+  static __m512i noise(const int8_t* noise) {
+    return rounded(noise_as_floats(noise), noise_as_floats(noise + 16));
+  }
+  static void store(const Sum (&sum)[4], uint16_t* y) {
+    cpu::store(y, rounded(sum[0], sum[1]));
+    cpu::store(y + 32, rounded(sum[2], sum[3]));
+  }
+};
+
+}  // namespace
+
+const FloatIsa<uint16_t>& float_isa_avx512_bf16() {
+  static const FloatIsa<uint16_t> isa = avx512_float_isa<Bf16Products>("avx512 with bf16");
+  return isa;
+}
+
+}  // namespace eggroll::cpu
