@@ -43,6 +43,7 @@ class Report {
 };
 
 void bench_kernels(const Settings& settings, Report& report);
+void bench_float_layers(const Settings& settings, Report& report);  // the last part of it
 void bench_noise(const Settings& settings, Report& report);
 void bench_model(const Settings& settings, Report& report);
 void bench_update(const Settings& settings, Report& report);

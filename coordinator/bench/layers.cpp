@@ -125,6 +125,7 @@ void bench_kernels(const Settings& settings, Report& report) {
     report.row("layer " + shape + " perturbed, noise remade", "GOP/s", rates[3], 1e-9, "of pure",
                rates[3].median / rates[1].median);
   }
+  bench_float_layers(settings, report);
 }
 
 void bench_noise(const Settings& settings, Report& report) {
