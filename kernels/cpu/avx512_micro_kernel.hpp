@@ -23,23 +23,31 @@ inline void store(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
 inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 
 // What is to be in the second-level cache soon: each group of a product asks for one line of it.
+// Worth its instruction where a block of members goes through many layers, whose weights come from
+// farther away.
 struct Ahead {
-  const void* at;
+  const char* at;
   size_t step;
+
+  void ask() {
+    _mm_prefetch(at, _MM_HINT_T1);
+    at += step;
+  }
+};
+struct NothingAhead {
+  void ask() {}
 };
 
 // acc[r][j] += products of row r with 16 outputs, for Rows rows and the 64 outputs of a panel. Each
 // group is four bytes of a row (rows row_bytes apart, groups group_bytes apart), broadcast, and
 // four vectors of the panel. Six rows fill 24 accumulators.
-template <typename Products, int Rows>
+template <typename Products, int Rows, typename WhatIsAhead>
 inline void accumulate(typename Products::Sum (&acc)[Rows][4], const void* rows, size_t row_bytes,
-                       size_t group_bytes, const void* weights, size_t groups, Ahead ahead) {
+                       size_t group_bytes, const void* weights, size_t groups, WhatIsAhead ahead) {
   const char* x = static_cast<const char*>(rows);
   const char* panel = static_cast<const char*>(weights);
-  const char* next = static_cast<const char*>(ahead.at);
   for (size_t g = 0; g < groups; ++g, panel += 4 * kPanel, x += group_bytes) {
-    _mm_prefetch(next, _MM_HINT_T1);
-    next += ahead.step;
+    ahead.ask();
     const __m512i w0 = load(panel), w1 = load(panel + 64), w2 = load(panel + 128),
                   w3 = load(panel + 192);
 #pragma GCC unroll 6

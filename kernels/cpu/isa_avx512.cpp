@@ -268,7 +268,7 @@ inline void outer_tile(const uint8_t* x, size_t x_group, const int8_t* w, size_t
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) acc[r][j] = offset[j];
-  accumulate<Int8Products>(acc, x, 4, x_group, w, terms4, {w, 4 * kPanel});
+  accumulate<Int8Products>(acc, x, 4, x_group, w, terms4, NothingAhead{});
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4

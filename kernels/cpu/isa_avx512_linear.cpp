@@ -196,9 +196,9 @@ inline void store_clipped(const LinearCall& c, const __m512i (&acc)[4], int8_t* 
                              _mm512_set1_epi8(static_cast<char>(c.flip))));
 }
 
-template <int Rows, Width W, Rounding R, bool ChooseBytes>
+template <int Rows, Width W, Rounding R, bool ChooseBytes, typename WhatIsAhead>
 inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_t first,
-                        Ahead ahead) {
+                        WhatIsAhead ahead) {
   const size_t in = c.w.in;
   __m512i acc[Rows][4];
 #pragma GCC unroll 6
@@ -217,20 +217,24 @@ inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_
   }
 }
 
-// A tile of the first panel makes the projections of its rows, beside the product before it. The
-// tiles of a panel ask for the next one together; behind the last follow the weights of the next
-// matrix.
+// Where members are perturbed, a tile of the first panel makes the projections of its rows, beside
+// the product before it, and the tiles of a panel ask for the next one together; behind the last
+// follow the weights of the next matrix.
 template <Width W, Rounding R, bool ChooseBytes>
 void linear_rows(const LinearCall& c) {
   const size_t panel_bytes = kPanel * c.w.in, rows = static_cast<size_t>(c.rows);
   for (size_t first = 0; first < c.w.out; first += kPanel) {
     const int8_t* panel = c.w.panels + first * c.w.in;
     for_each_micro_tile(rows, [&]<int Rows>(size_t row) {
-      if constexpr (W != Width::none)
-        if (first == 0) project<W == Width::split>(c, static_cast<int>(row), Rows);
-      linear_tile<Rows, W, R, ChooseBytes>(
-          c, static_cast<int>(row), panel, first,
-          {panel + panel_bytes + panel_bytes * row / rows, 4 * kPanel * Rows / rows});
+      const auto at = static_cast<int>(row);
+      if constexpr (W == Width::none) {
+        linear_tile<Rows, W, R, ChooseBytes>(c, at, panel, first, NothingAhead{});
+      } else {
+        if (first == 0) project<W == Width::split>(c, at, Rows);
+        const char* next = reinterpret_cast<const char*>(panel + panel_bytes);
+        linear_tile<Rows, W, R, ChooseBytes>(
+            c, at, panel, first, Ahead{next + panel_bytes * row / rows, 4 * kPanel * Rows / rows});
+      }
     });
   }
 }
