@@ -125,13 +125,13 @@ struct Generations {
   Rate pure, evaluation, generation, update_share, ceiling, on_one_thread;
 };
 
-// The last figure only where there are several threads.
-Generations run(const Settings& settings) {
+// The last figure, which takes a population of its own, only if it is wanted.
+Generations run(const Settings& settings, bool beside_one_thread) {
   Bench bench(settings);
   Settings one = settings;
   one.threads = 1;
   std::optional<Bench> single;
-  if (settings.threads > 1) single.emplace(one);
+  if (beside_one_thread) single.emplace(one);
   cpu::ThreadTeam team(settings.threads);
   std::vector<double> pure, evaluation, generation, share, ceiling, on_one_thread;
   for (int r = -1; r < settings.repetitions; ++r) {
@@ -175,7 +175,8 @@ void bench_model(const Settings& settings, Report& report) {
                   on_cpu ? fmt::format("; the ceiling is the register loop on {} thread(s) at once",
                                        settings.threads)
                          : ""));
-  const Generations g = run(settings);
+  const bool has_several_threads = settings.threads > 1;
+  const Generations g = run(settings, has_several_threads);
   const double ceiling = g.ceiling.median / operations;  // tokens a second
   const double bound = on_cpu ? ceiling : g.pure.median;
   const char* of_bound = on_cpu ? "of ceiling" : "of unperturbed";
@@ -185,7 +186,7 @@ void bench_model(const Settings& settings, Report& report) {
              "of unperturbed", g.evaluation.median / g.pure.median);
   report.row("complete generation", "tokens/s", g.generation, 1, of_bound,
              g.generation.median / bound);
-  if (settings.threads > 1)
+  if (has_several_threads)
     report.row("complete generation on one thread", "tokens/s", g.on_one_thread, 1,
                fmt::format("times that on {} threads", settings.threads),
                g.generation.median / g.on_one_thread.median);
@@ -199,7 +200,7 @@ void bench_update(const Settings& settings, Report& report) {
   for (const uint32_t tokens : {settings.tokens, 10u, 1u}) {
     Settings s = settings;
     s.tokens = tokens;
-    const Generations g = run(s);
+    const Generations g = run(s, /*beside_one_thread=*/false);
     report.row(fmt::format("update at {} tokens", tokens), "% of a generation", g.update_share, 100,
                "of a generation", g.update_share.median);
   }
