@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <system_error>
 
@@ -65,17 +66,28 @@ std::vector<fs::path> list_checkpoints(const fs::path& run) {
 CheckpointReader newest_checkpoint(
     const fs::path& run,
     const std::function<void(const fs::path&, const std::string&)>& passed_over) {
-  const std::vector<fs::path> paths = list_checkpoints(run);
-  for (const fs::path& path : paths) try {
-      CheckpointReader reader(path);
-      reader.verify();
-      return reader;
-    } catch (const Error& error) {
-      passed_over(path, error.what());
-    }
-  throw Error(paths.empty() ? fmt::format("{}: holds no checkpoint", run.string())
-                            : fmt::format("{}: none of its {} checkpoints can be read",
-                                          run.string(), paths.size()));
+  constexpr int kListings = 100;  // of a folder that somebody writes into
+  std::set<fs::path> damaged;
+  size_t listed = 0;
+  for (int listing = 0; listing < kListings; ++listing) {
+    const std::vector<fs::path> paths = list_checkpoints(run);
+    listed = paths.size();
+    bool is_pruned = false;  // meanwhile: there is a newer one then
+    for (const fs::path& path : paths) try {
+        CheckpointReader reader(path);
+        reader.verify();
+        return reader;
+      } catch (const Error& error) {
+        std::error_code ignored;
+        is_pruned = !fs::exists(path, ignored);
+        if (is_pruned) break;
+        if (damaged.insert(path).second) passed_over(path, error.what());
+      }
+    if (!is_pruned) break;
+  }
+  throw Error(listed == 0 ? fmt::format("{}: holds no checkpoint", run.string())
+                          : fmt::format("{}: none of its {} checkpoints can be read", run.string(),
+                                        listed));
 }
 
 void prune_checkpoints(const fs::path& run, uint64_t keep, uint64_t newest) {

@@ -21,7 +21,8 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
 // The generation in a file name that checkpoint_path made.
 std::optional<uint64_t> checkpoint_generation(const std::filesystem::path& path);
 // The newest checkpoint of `run` that verifies, open. `passed_over(path, why)` hears of each newer
-// one that does not. Throws Error when none.
+// one that does not. Where a run writes into the folder and prunes it meanwhile, the newest of
+// those that are there then. Throws Error when none.
 CheckpointReader newest_checkpoint(
     const std::filesystem::path& run,
     const std::function<void(const std::filesystem::path&, const std::string&)>& passed_over);

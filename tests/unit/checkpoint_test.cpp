@@ -304,6 +304,36 @@ TEST(Checkpoint, TheNewestThatVerifiesIsTakenAndDamagedOnesAreNamed) {
   EXPECT_EQ(refusal(newest), folder.path().string() + ": none of its 4 checkpoints can be read");
 }
 
+// A run that goes on writing removes what was listed before it could be read.
+TEST(Checkpoint, TheNewestIsFoundInAFolderThatIsPrunedMeanwhile) {
+  const test::ScratchFolder folder;
+  const ParameterLayout layout = small_layout();
+  const Content content = sample_content(layout, 3, true);
+  for (uint64_t generation : {1, 2, 3})
+    write_checkpoint(checkpoint_path(folder.path(), generation), layout, content);
+  fs::resize_file(checkpoint_path(folder.path(), 3), 1000);
+  std::vector<fs::path> passed_over;
+  const auto newest =
+      newest_checkpoint(folder.path(), [&](const fs::path& path, const std::string&) {
+        passed_over.push_back(path);
+        write_checkpoint(checkpoint_path(folder.path(), 4), layout, content);
+        prune_checkpoints(folder.path(), 2, 4);
+      });
+  EXPECT_EQ(newest.path(), checkpoint_path(folder.path(), 4));
+  EXPECT_EQ(passed_over, std::vector<fs::path>{checkpoint_path(folder.path(), 3)});
+
+  // All but the damaged one go, and it is named once.
+  passed_over.clear();
+  fs::resize_file(checkpoint_path(folder.path(), 4), 1000);
+  const auto all_others_go = [&](const fs::path& path, const std::string&) {
+    passed_over.push_back(path);
+    fs::remove(checkpoint_path(folder.path(), 3));
+  };
+  EXPECT_EQ(refusal([&] { newest_checkpoint(folder.path(), all_others_go); }),
+            folder.path().string() + ": none of its 1 checkpoints can be read");
+  EXPECT_EQ(passed_over, std::vector<fs::path>{checkpoint_path(folder.path(), 4)});
+}
+
 TEST(Checkpoint, PruningKeepsTheNewestAndRemovesPartialFiles) {
   const test::ScratchFolder folder;
   for (uint64_t generation : {5, 10, 100, 20})
