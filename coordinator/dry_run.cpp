@@ -58,10 +58,10 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   const double model =
       parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0));
   const double noise = static_cast<double>(noise_per_pair(layout, config.noise_rank));
+  const auto block_pairs = static_cast<double>(cpu::choose_isa().block_pairs);
   const double workspace =
-      threads *
-      (cpu::kBlockPairs * noise + 2 * cpu::kBlockPairs * (2 * slot + 14.0 * config.width + 256) +
-       512.0 * 5 * config.width);
+      threads * (block_pairs * noise + 2 * block_pairs * (2 * slot + 14.0 * config.width + 256) +
+                 512.0 * 5 * config.width);
   const double fitness =
       pairs * (2 * 4 + 1) + static_cast<double>(config.pairs()) * (2 * 4 + 4 + 1) / ranks;
   const double data = data_bytes(config.data);

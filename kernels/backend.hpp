@@ -161,7 +161,7 @@ class Backend {
 };
 
 // device: "cpu" or "cuda". On the CPU the instruction set is the widest this machine has, or the
-// one EGGROLL_ISA names (scalar, avx2, avxvnni, avx512). Throws ConfigError for a device or
+// one EGGROLL_ISA names (scalar, avx2, avxvnni, avx512, amx). Throws ConfigError for a device or
 // instruction set that is not here.
 std::unique_ptr<Backend> make_backend(const std::string& device, const BackendSettings& settings);
 

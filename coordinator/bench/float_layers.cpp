@@ -16,7 +16,8 @@
 namespace eggroll::bench {
 namespace {
 
-constexpr size_t kRows = cpu::kBlockRows;
+constexpr uint32_t kPairs = 24;
+constexpr size_t kRows = 2 * kPairs;
 
 float from_float(float value, float) { return value; }
 uint16_t from_float(float value, uint16_t) { return bf16_of_float(value); }
@@ -51,8 +52,8 @@ class FloatLayer {
   size_t stride(size_t noise_rank) const { return noise_rank * (in_ + out_); }
 
   void make_noise(Buffer<int8_t>& noise, size_t noise_rank, uint32_t tensor) {
-    noise = Buffer<int8_t>(cpu::kBlockPairs * stride(noise_rank));
-    for (uint32_t pair = 0; pair < cpu::kBlockPairs; ++pair)
+    noise = Buffer<int8_t>(kPairs * stride(noise_rank));
+    for (uint32_t pair = 0; pair < kPairs; ++pair)
       cpu::choose_isa().noise({3, 0, tensor, pair}, 0, stride(noise_rank),
                               noise.data() + pair * stride(noise_rank));
   }

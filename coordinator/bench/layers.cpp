@@ -15,8 +15,6 @@ namespace {
 
 using cpu::Isa;
 
-constexpr int kRows = cpu::kBlockRows;
-
 // One layer with everything it reads; several stand side by side so that weights come from where a
 // model's would.
 struct Layer {
@@ -26,18 +24,18 @@ struct Layer {
         weights(out * in),
         panels(out * in),
         compensation(out),
-        x(kRows * in),
-        y(kRows * out),
-        noise(cpu::kBlockPairs * (in + out)),
-        b_sum(cpu::kBlockPairs),
-        projection(2 * kRows) {
+        x(rows() * in),
+        y(rows() * out),
+        noise(isa.block_pairs * (in + out)),
+        b_sum(isa.block_pairs),
+        projection(2 * rows()) {
     isa.noise({1, 0, tensor, 0}, 0, out * in, weights.data());
     isa.pack(weights.data(), out, in, panels.data(), compensation.data());
-    for (int row = 0; row < kRows; ++row)
+    for (size_t row = 0; row < rows(); ++row)
       isa.noise({2, 0, tensor, static_cast<uint32_t>(row)}, 0, in, x.data() + row * in);
     for (auto& v : x.span()) v = static_cast<int8_t>(static_cast<uint8_t>(v) ^ 0x80);
     call = {.x = reinterpret_cast<const uint8_t*>(x.data()),
-            .rows = kRows,
+            .rows = static_cast<int>(rows()),
             .w = {panels.data(), compensation.data(), out, in},
             .shift = kFractionBits + log2_sqrt(static_cast<uint32_t>(in)),
             .noise = {.a = noise.data() + in,
@@ -53,7 +51,7 @@ struct Layer {
   }
 
   void make_noise() {
-    for (uint32_t pair = 0; pair < cpu::kBlockPairs; ++pair) {
+    for (uint32_t pair = 0; pair < isa.block_pairs; ++pair) {
       const NoiseAddress at{3, 0, tensor, pair};
       int8_t* row = noise.data() + pair * call.noise.stride;
       isa.noise(at, 0, call.noise.stride, row);
@@ -70,7 +68,10 @@ struct Layer {
     isa.linear(call);
   }
 
-  double operations() const { return 2.0 * kRows * static_cast<double>(call.w.out * call.w.in); }
+  size_t rows() const { return 2 * isa.block_pairs; }
+  double operations() const {
+    return 2.0 * static_cast<double>(rows()) * static_cast<double>(call.w.out * call.w.in);
+  }
 
   const Isa& isa;
   uint32_t tensor;
@@ -88,7 +89,7 @@ void bench_kernels(const Settings& settings, Report& report) {
   report.note(
       fmt::format("perturbed linear layer y = clip8(x W^T + s (x B) A^T), int8, noise rank 1, {} "
                   "rows, instruction set {}, one thread",
-                  kRows, isa.name));
+                  2 * isa.block_pairs, isa.name));
   report.note(
       "ceiling: independent product instructions on registers alone, in the same process and in "
       "turn with the rest");

@@ -22,21 +22,22 @@ CpuBackend::CpuBackend(const BackendSettings& settings)
     noise_offset_.push_back(noise);
     noise_sum_offset_.push_back(noise_sums);
     if (tensor.kind == TensorKind::vector) continue;
-    noise += kBlockPairs * settings.noise_rank * (tensor.rows + tensor.cols);
+    noise += isa_.block_pairs * settings.noise_rank * (tensor.rows + tensor.cols);
     if (tensor.kind == TensorKind::embedding) continue;
-    noise_sums += kBlockPairs * settings.noise_rank;
+    noise_sums += isa_.block_pairs * settings.noise_rank;
     matrix_elements += tensor.size();
     outputs += tensor.rows;
   }
   panels_ = Buffer<int8_t>(matrix_elements);
   compensations_ = Buffer<int32_t>(outputs);
-  for (int t = 0; t < settings.threads; ++t) block_workspaces_.emplace_back(layout_, settings_);
+  for (int t = 0; t < settings.threads; ++t)
+    block_workspaces_.emplace_back(layout_, settings_, block_rows_);
   plan_update();
 }
 
-BlockWorkspace::BlockWorkspace(const ParameterLayout& layout, const BackendSettings& settings) {
+BlockWorkspace::BlockWorkspace(const ParameterLayout& layout, const BackendSettings& settings,
+                               size_t rows) {
   const size_t width = settings.shape.width;
-  const size_t rows = kBlockRows;
   x = Buffer<int8_t>(rows * width);
   state = Buffer<int8_t>(settings.shape.layers * rows * width);  // [layers, rows, width]
   state_u8 = Buffer<uint8_t>(settings.shape.layers * rows * width);
@@ -54,8 +55,8 @@ BlockWorkspace::BlockWorkspace(const ParameterLayout& layout, const BackendSetti
       ++vector_count;
       continue;
     }
-    elements += kBlockPairs * settings.noise_rank * (tensor.rows + tensor.cols);
-    sums += kBlockPairs * settings.noise_rank;
+    elements += rows / 2 * settings.noise_rank * (tensor.rows + tensor.cols);
+    sums += rows / 2 * settings.noise_rank;
   }
   noise = Buffer<int8_t>(elements);
   noise_sums = Buffer<int32_t>(sums);

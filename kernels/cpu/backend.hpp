@@ -16,23 +16,18 @@
 
 namespace eggroll::cpu {
 
-// The pairs that one thread takes through the model together, at most: their rows fill eight micro
-// tiles of six rows, and their noise stays in the nearer caches.
-inline constexpr uint64_t kBlockPairs = 24;
-inline constexpr int kBlockRows = 2 * static_cast<int>(kBlockPairs);
-
 // Everything one thread needs to run one block; sized once.
 struct BlockWorkspace {
-  BlockWorkspace(const ParameterLayout& layout, const BackendSettings& settings);
+  BlockWorkspace(const ParameterLayout& layout, const BackendSettings& settings, size_t rows);
 
-  // activations, [kBlockRows, ...]
+  // activations, [rows, ...]
   Buffer<int8_t> x, state, forget, product_a, product_b, logits;
   Buffer<uint8_t> normed, state_u8, gated, hidden;
   Buffer<int32_t> projection;
   // noise of the block, tensor-major: see BlockNoise
   Buffer<int8_t> noise;
   Buffer<int32_t> noise_sums;
-  Buffer<int8_t> vectors;  // [vector tensors, kBlockRows, width]: perturbed biases and norm weights
+  Buffer<int8_t> vectors;  // [vector tensors, rows, width]: perturbed biases and norm weights
   Buffer<int8_t> vector_noise;
 };
 
@@ -124,6 +119,7 @@ class CpuBackend final : public Backend {
   const BackendSettings settings_;
   const ParameterLayout layout_;
   const Isa& isa_;
+  const size_t block_rows_ = 2 * isa_.block_pairs;
   ThreadTeam team_;
 
   Buffer<int8_t> parameters_;

@@ -69,7 +69,7 @@ void CpuBackend::make_block_noise(BlockWorkspace& w, uint32_t epoch, PairRange p
         for (int s = 0; s < 2; ++s)
           isa_.perturb_vector(parameters_.data() + tensor.offset, w.vector_noise.data(), width,
                               1 - 2 * s, vector_perturbation(),
-                              w.vectors.data() + (vector * kBlockRows + 2 * j + s) * width);
+                              w.vectors.data() + (vector * block_rows_ + 2 * j + s) * width);
         continue;
       }
       int8_t* b = w.noise.data() + noise_offset_[t] + j * stride;
@@ -128,7 +128,7 @@ const int8_t* CpuBackend::vector_row(const BlockWorkspace& w, size_t tensor, int
                                      bool perturbed) const {
   if (!perturbed) return parameters_.data() + layout_[tensor].offset;
   const size_t vector = tensor - vector_index(settings_.shape, 0, kBf);
-  return w.vectors.data() + (vector * kBlockRows + row) * settings_.shape.width;
+  return w.vectors.data() + (vector * block_rows_ + row) * settings_.shape.width;
 }
 
 // A zero byte as input starts a new document.
@@ -138,7 +138,7 @@ void CpuBackend::reset_rows_at_boundaries(BlockWorkspace& w, int rows,
   for (int row = 0; row < rows; ++row) {
     if (tokens[row] != 0) continue;
     for (uint32_t l = 0; l < settings_.shape.layers; ++l) {
-      const size_t at = (l * kBlockRows + row) * width;
+      const size_t at = (l * block_rows_ + row) * width;
       std::fill_n(w.state.data() + at, width, int8_t{0});
       std::fill_n(w.state_u8.data() + at, width, uint8_t{0x80});
     }
@@ -157,8 +157,8 @@ void CpuBackend::forward(BlockWorkspace& w, int rows, const uint8_t* tokens, boo
   reset_rows_at_boundaries(w, rows, tokens);
   embed(w, rows, tokens, perturbed);
   for (uint32_t l = 0; l < shape.layers; ++l) {
-    int8_t* h = w.state.data() + l * kBlockRows * width;
-    uint8_t* h_u8 = w.state_u8.data() + l * kBlockRows * width;
+    int8_t* h = w.state.data() + l * block_rows_ * width;
+    uint8_t* h_u8 = w.state_u8.data() + l * block_rows_ * width;
     norm(vector_index(shape, l, kLn1));
     linear(w, matrix_index(l, kWf), rows, w.normed.data(), w.product_a.data(), 0, perturbed);
     linear(w, matrix_index(l, kUf), rows, h_u8, w.product_b.data(), 0, perturbed);
@@ -193,8 +193,8 @@ void CpuBackend::load_states(BlockWorkspace& w, PairRange pairs) const {
   const size_t width = settings_.shape.width;
   for (uint32_t l = 0; l < settings_.shape.layers; ++l)
     for (uint64_t row = 0; row < 2 * pairs.count; ++row) {
-      int8_t* to = w.state.data() + (l * kBlockRows + row) * width;
-      uint8_t* to_u8 = w.state_u8.data() + (l * kBlockRows + row) * width;
+      int8_t* to = w.state.data() + (l * block_rows_ + row) * width;
+      uint8_t* to_u8 = w.state_u8.data() + (l * block_rows_ + row) * width;
       const uint64_t slot =
           (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
       if (settings_.carry == Carry::reset)
@@ -213,7 +213,7 @@ void CpuBackend::save_states(const BlockWorkspace& w, PairRange pairs, uint64_t 
     const uint64_t slot =
         (2 * (pairs.first - pairs_.first) + row) * state_slots_per_pair(settings_.carry) / 2;
     for (uint32_t l = 0; l < settings_.shape.layers; ++l)
-      std::copy_n(w.state.data() + (l * kBlockRows + row) * width, width,
+      std::copy_n(w.state.data() + (l * block_rows_ + row) * width, width,
                   states_.data() + slot * slot_bytes() + l * width);
   }
 }
@@ -225,13 +225,13 @@ bool CpuBackend::evaluate_block(BlockWorkspace& w, const Evaluation& e, PairRang
   make_block_noise(w, e.noise_epoch, pairs);
   load_states(w, pairs);
   const Segments& s = e.segments;
-  const uint8_t* slice[kBlockRows];
+  const uint8_t* slice[2 * kMostBlockPairs];
   for (int row = 0; row < rows; ++row) {
     slice[row] = s.text.data() + (2 * pairs.first + row) / s.group_size * s.slice_bytes;
     score[row] = 0;
   }
   uint64_t position = s.position;
-  uint8_t tokens[kBlockRows];
+  uint8_t tokens[2 * kMostBlockPairs];
   for (uint32_t k = 0; k < s.tokens; ++k) {
     const uint64_t next = position + 1 == s.slice_bytes ? 0 : position + 1;
     if (e.give_up && e.give_up()) return false;
@@ -251,11 +251,14 @@ void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score
   require(score.size() == 2 * pairs_.count, "one score for each assigned member");
   require(reads_text(evaluation.segments, pairs_), kReadsText);
   pack_weights();
-  const uint64_t blocks = blocks_of(pairs_.count, kBlockPairs, team_.size());
+  const uint64_t step =
+      pairs_.count < isa_.block_step * static_cast<uint64_t>(team_.size()) ? 1 : isa_.block_step;
+  const uint64_t steps = (pairs_.count + step - 1) / step;
+  const uint64_t blocks = blocks_of(steps, isa_.block_pairs / step, team_.size());
   team_.for_each(blocks, [&](int thread, uint64_t block) {
     if (evaluation.give_up && evaluation.give_up()) return;
-    const uint64_t first = pairs_.count * block / blocks;
-    const uint64_t end = pairs_.count * (block + 1) / blocks;
+    const uint64_t first = step * (steps * block / blocks);
+    const uint64_t end = std::min(pairs_.count, step * (steps * (block + 1) / blocks));
     evaluate_block(block_workspaces_[thread], evaluation, {pairs_.first + first, end - first},
                    score.data() + 2 * first);
   });
@@ -266,12 +269,12 @@ void CpuBackend::evaluate_tiles(const Evaluation& evaluation, TileSource& tiles)
   pack_weights();
   team_.run([&](int thread) {
     try {
-      std::array<int32_t, kBlockRows> score;
+      std::array<int32_t, 2 * kTilePairs> score;
       for (;;) {
         const std::vector<PairRange> taken = tiles.take(1);
         if (taken.empty()) return;
         const PairRange pairs = taken.front();
-        require(pairs.count <= kBlockPairs, "the pairs of one tile");
+        require(pairs.count <= kTilePairs, "the pairs of one tile");
         require(reads_text(evaluation.segments, pairs), kReadsText);
         if (evaluate_block(block_workspaces_[thread], evaluation, pairs, score.data()))
           tiles.finish(pairs, std::span(score).first(2 * pairs.count));
@@ -291,7 +294,7 @@ StreamScores CpuBackend::score_stream_block(BlockWorkspace& w, std::span<const u
   std::fill_n(w.state.data(), w.state.size(), int8_t{0});
   std::fill_n(w.state_u8.data(), w.state_u8.size(), uint8_t{0x80});
   StreamScores sum;
-  uint8_t tokens[kBlockRows];
+  uint8_t tokens[2 * kMostBlockPairs];
   for (uint64_t k = 0; k + 1 < length; ++k) {
     for (int row = 0; row < rows; ++row) tokens[row] = text[(first + row) * length + k];
     forward(w, rows, tokens, false);
@@ -311,7 +314,7 @@ StreamScores CpuBackend::score_streams(std::span<const uint8_t> text, uint64_t s
   require(streams > 0 && first + count <= streams, "streams of the text");
   pack_weights();
   const uint64_t length = text.size() / streams;
-  const uint64_t blocks = blocks_of(count, kBlockRows, team_.size());
+  const uint64_t blocks = blocks_of(count, block_rows_, team_.size());
   StreamScores sum;
   std::mutex mutex;
   team_.for_each(blocks, [&](int thread, uint64_t block) {
@@ -334,13 +337,13 @@ void CpuBackend::next_logits(uint8_t token, std::span<int8_t> state, std::span<i
   const size_t width = settings_.shape.width;
   for (uint32_t l = 0; l < settings_.shape.layers; ++l)
     for (size_t i = 0; i < width; ++i) {
-      w.state.data()[l * kBlockRows * width + i] = state[l * width + i];
-      w.state_u8.data()[l * kBlockRows * width + i] =
+      w.state.data()[l * block_rows_ * width + i] = state[l * width + i];
+      w.state_u8.data()[l * block_rows_ * width + i] =
           static_cast<uint8_t>(state[l * width + i]) ^ 0x80;
     }
   forward(w, 1, &token, false);
   for (uint32_t l = 0; l < settings_.shape.layers; ++l)
-    std::copy_n(w.state.data() + l * kBlockRows * width, width, state.data() + l * width);
+    std::copy_n(w.state.data() + l * block_rows_ * width, width, state.data() + l * width);
   std::copy_n(w.logits.data(), kVocabulary, logits.data());
 }
 

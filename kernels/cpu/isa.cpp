@@ -9,11 +9,12 @@
 #endif
 
 #include "common/check.hpp"
+#include "kernels/cpu/isa_amx.hpp"
 
 namespace eggroll::cpu {
 namespace {
 
-constexpr const char* kNames[] = {"scalar", "avx2", "avxvnni", "avx512"};
+constexpr const char* kNames[] = {"scalar", "avx2", "avxvnni", "avx512", "amx"};
 
 #if defined(__x86_64__)
 bool has_avx2() { return __builtin_cpu_supports("avx2"); }
@@ -30,6 +31,12 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
          __builtin_cpu_supports("avx512vbmi2");
 }
+
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 24 & 1) != 0 &&
+         (d >> 25 & 1) != 0 && may_use_tiles();
+}
 #endif
 
 }  // namespace
@@ -40,6 +47,7 @@ std::vector<const Isa*> isas_of_this_machine() {
   if (has_avx2()) isas.push_back(&isa_avx2());
   if (has_avxvnni()) isas.push_back(&isa_avxvnni());
   if (has_avx512()) isas.push_back(&isa_avx512());
+  if (has_amx()) isas.push_back(&isa_amx());
 #endif
   return isas;
 }
@@ -54,7 +62,7 @@ const Isa& choose_isa() {
   if (std::ranges::find(kNames, name) != std::end(kNames))
     throw ConfigError("EGGROLL_ISA = " + name + " (environment): this processor does not have it");
   throw ConfigError("EGGROLL_ISA = " + name +
-                    " (environment): allowed are scalar, avx2, avxvnni, avx512");
+                    " (environment): allowed are scalar, avx2, avxvnni, avx512, amx");
 }
 
 }  // namespace eggroll::cpu

@@ -1,6 +1,6 @@
 // The inner loops of the CPU twin as a table of functions: one table per instruction set, all
 // bit-identical, chosen at run time. Each table is compiled in its own file with its own flags
-// (isa_scalar, isa_avx2, isa_avxvnni, isa_avx512).
+// (isa_scalar, isa_avx2, isa_avxvnni, isa_avx512, isa_amx).
 //
 // Shapes: rows are members (two of a pair next to each other) or streams. Activations that enter a
 // product are stored as u8 = int8 ^ 0x80, all others as int8. Widths are multiples of 64; a panel
@@ -18,6 +18,7 @@
 namespace eggroll::cpu {
 
 inline constexpr size_t kPanel = 64;
+inline constexpr uint64_t kMostBlockPairs = 96;
 
 // W [out, in] as panels of 64 outputs x in, four inputs together, and -128 * (sum of each row) for
 // u8 activations.
@@ -58,6 +59,12 @@ struct LinearCall {
 
 struct Isa {
   const char* name;
+
+  // Pairs that one thread takes through the model together, at most (kMostBlockPairs at most): many
+  // read the weights seldom, few keep their noise in the nearer caches. Blocks are multiples of
+  // block_step but for the last.
+  uint64_t block_pairs = 24;
+  uint64_t block_step = 1;
 
   // The ceiling of integer products: a loop of independent product instructions on registers alone.
   // Returns the operations (multiplications and additions) it did.
@@ -113,6 +120,7 @@ const Isa& isa_scalar();
 const Isa& isa_avx2();
 const Isa& isa_avxvnni();
 const Isa& isa_avx512();
+const Isa& isa_amx();
 
 // The tables that this machine can run, the narrowest first.
 std::vector<const Isa*> isas_of_this_machine();

@@ -1,5 +1,6 @@
 #include "kernels/cpu/perturbed_linear.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -49,7 +50,8 @@ std::vector<const FloatIsa<T>*> float_isas_of_this_machine() {
 #if defined(__x86_64__)  // other architectures build the portable table alone
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     isas.push_back(&float_isa_avx2<T>());
-  if (isas_of_this_machine().back() == &isa_avx512()) {
+  const std::vector<const Isa*> of_integers = isas_of_this_machine();
+  if (std::ranges::find(of_integers, &isa_avx512()) != of_integers.end()) {
     isas.push_back(&float_isa_avx512<T>());
     if constexpr (std::is_same_v<T, uint16_t>)
       if (__builtin_cpu_supports("avx512bf16")) isas.push_back(&float_isa_avx512_bf16());
@@ -61,7 +63,7 @@ std::vector<const FloatIsa<T>*> float_isas_of_this_machine() {
 template <typename T>
 const FloatIsa<T>& choose_float_isa() {
   const std::string chosen = choose_isa().name;
-  const std::string name = chosen == "avxvnni" ? "avx2" : chosen;
+  const std::string name = chosen == "avxvnni" ? "avx2" : chosen == "amx" ? "avx512" : chosen;
   const FloatIsa<T>* widest = &float_isa_scalar<T>();
   for (const FloatIsa<T>* isa : float_isas_of_this_machine<T>())
     if (std::string_view(isa->name).starts_with(name)) widest = isa;

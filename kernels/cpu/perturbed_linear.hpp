@@ -59,8 +59,8 @@ const FloatIsa<uint16_t>& float_isa_avx512_bf16();  // vdpbf16ps, which processo
 template <typename T>
 std::vector<const FloatIsa<T>*> float_isas_of_this_machine();
 
-// The widest that goes with choose_isa(), and so with EGGROLL_ISA (avxvnni has no floats of its
-// own: avx2). Throws ConfigError as that does.
+// The widest that goes with choose_isa(), and so with EGGROLL_ISA (avxvnni and amx have no floats
+// of their own: avx2, avx512). Throws ConfigError as that does.
 template <typename T>
 const FloatIsa<T>& choose_float_isa();
 

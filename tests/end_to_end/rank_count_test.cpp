@@ -78,7 +78,7 @@ TEST_F(RankCount, CheckpointsAndMetricsAreTheSameOnAnyNumberOfRanks) {
 
 TEST_F(RankCount, ParametersAreTheSameWithEveryInstructionSet) {
   const std::string scalar = digest_after(eggroll(arguments(""), "EGGROLL_ISA=scalar"));
-  for (const std::string isa : {"avx2", "avxvnni", "avx512"}) {
+  for (const std::string isa : {"avx2", "avxvnni", "avx512", "amx"}) {
     std::filesystem::remove_all(run());
     const CommandResult result = run_command(eggroll(arguments(""), "EGGROLL_ISA=" + isa));
     if (result.exit_code == 2 &&

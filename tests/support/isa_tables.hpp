@@ -35,7 +35,8 @@ inline const std::vector<IsaTable>& isa_tables() {
     std::vector<IsaTable> here;
     for (const cpu::Isa* isa : cpu::isas_of_this_machine()) {
       std::cout << "tested: " << isa->name << std::endl;
-      here.push_back({isa, std::string(isa->name) == "avx512"});
+      const std::string name = isa->name;
+      here.push_back({isa, name == "avx512" || name == "amx"});
     }
     return here;
   }();
