@@ -7,7 +7,10 @@ namespace eggroll {
 
 std::vector<PairRange> TileShelf::take(size_t at_most) {
   std::unique_lock lock(mutex_);
+  ++asking_;
   changed_.wait(lock, [&] { return is_closed_ || !waiting_.empty(); });
+  at_most = std::min(at_most, (waiting_.size() + asking_ - 1) / asking_);
+  --asking_;
   std::vector<PairRange> taken;
   while (!is_closed_ && !waiting_.empty() && taken.size() < at_most) {
     const uint64_t tile = waiting_.front();
@@ -39,6 +42,11 @@ void TileShelf::put(const TileRange& tiles) {
   const std::lock_guard lock(mutex_);
   for (uint64_t i = 0; i < tiles.count; ++i) waiting_.push_back(tiles.first + i);
   changed_.notify_all();
+}
+
+size_t TileShelf::asking() const {
+  const std::lock_guard lock(mutex_);
+  return asking_;
 }
 
 bool TileShelf::is_empty() const {

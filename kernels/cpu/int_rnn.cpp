@@ -264,20 +264,30 @@ void CpuBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score
   });
 }
 
+// Tiles that follow each other are one block, as many as it has room for.
 void CpuBackend::evaluate_tiles(const Evaluation& evaluation, TileSource& tiles) {
   require(settings_.carry == Carry::reset, "members that carry no state");
   pack_weights();
+  const size_t at_most = std::max<size_t>(1, isa_.block_pairs / kTilePairs);
   team_.run([&](int thread) {
     try {
-      std::array<int32_t, 2 * kTilePairs> score;
+      std::array<int32_t, 2 * kMostBlockPairs> score;
       for (;;) {
-        const std::vector<PairRange> taken = tiles.take(1);
+        const std::vector<PairRange> taken = tiles.take(at_most);
         if (taken.empty()) return;
-        const PairRange pairs = taken.front();
-        require(pairs.count <= kTilePairs, "the pairs of one tile");
-        require(reads_text(evaluation.segments, pairs), kReadsText);
-        if (evaluate_block(block_workspaces_[thread], evaluation, pairs, score.data()))
-          tiles.finish(pairs, std::span(score).first(2 * pairs.count));
+        for (auto tile = taken.begin(); tile != taken.end();) {
+          const auto first = tile;
+          PairRange block{first->first, 0};
+          for (; tile != taken.end() && tile->first == block.end(); ++tile) {
+            require(tile->count <= kTilePairs, "the pairs of one tile");
+            block.count += tile->count;
+          }
+          require(reads_text(evaluation.segments, block), kReadsText);
+          if (!evaluate_block(block_workspaces_[thread], evaluation, block, score.data())) continue;
+          for (auto done = first; done != tile; ++done)
+            tiles.finish(
+                *done, std::span(score).subspan(2 * (done->first - block.first), 2 * done->count));
+        }
       }
     } catch (...) {
       tiles.close();  // the others would wait for what this thread does no more

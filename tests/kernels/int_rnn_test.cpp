@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <tuple>
@@ -322,6 +323,62 @@ TEST(IntRnnBackends, AllGiveTheSameRunWithAnyNumberOfThreads) {
       EXPECT_EQ(other.validation.loss_2e24, first.validation.loss_2e24);
     }
   }
+}
+
+// More pairs than any table takes at a time, at once and as tiles that come in any order.
+TEST(IntRnnBackends, AllScoreManyPairsAlikeAtOnceAndAsTiles) {
+  struct Tiles final : TileSource {
+    std::vector<PairRange> take(size_t at_most) override {
+      const std::lock_guard lock(mutex);
+      const size_t count = std::min(at_most, waiting.size());
+      const std::vector<PairRange> taken(waiting.end() - static_cast<ptrdiff_t>(count),
+                                         waiting.end());
+      waiting.resize(waiting.size() - count);
+      return taken;
+    }
+    void finish(PairRange pairs, std::span<const int32_t> of_tile) override {
+      const std::lock_guard lock(mutex);
+      std::ranges::copy(of_tile, score.begin() + static_cast<ptrdiff_t>(2 * pairs.first));
+      ++finished;
+    }
+    void close() override { ADD_FAILURE() << "closed"; }
+
+    std::mutex mutex;
+    std::vector<PairRange> waiting;
+    std::vector<int32_t> score;
+    size_t finished = 0;
+  };
+  constexpr uint64_t kPairs = 251;
+  Random random(11);
+  BackendSettings settings;
+  settings.shape = {1, 64};
+  settings.seed = random();
+  settings.carry = Carry::reset;
+  const std::vector<int8_t> parameters = start_parameters(settings.shape, Start::initial, random);
+  const std::vector<uint8_t> text = random_text(kPairs * 8, random);
+  std::vector<PairRange> tiles;  // some follow each other, some do not
+  for (const uint64_t tile : {9, 10, 11, 12, 13, 14, 15, 3, 5, 4, 6, 7, 8, 0, 2, 1})
+    tiles.push_back(pairs_of_tile(kPairs, tile));
+  std::vector<int32_t> first;
+  for (const std::string& name : backends())
+    for (int threads : {1, 2, 3}) {
+      SCOPED_TRACE(testing::Message() << name << ", " << threads << " threads");
+      settings.threads = threads;
+      const std::unique_ptr<Backend> backend = backend_on(name, settings);
+      backend->write_parameters(parameters);
+      backend->assign_pairs({0, kPairs});
+      const Evaluation evaluation = {.noise_epoch = 2, .segments = {text, 8, 3, 2, 4}};
+      std::vector<int32_t> score(2 * kPairs);
+      backend->evaluate(evaluation, score);
+      if (first.empty()) first = score;
+      EXPECT_TRUE(score == first);
+      Tiles source;
+      source.waiting = tiles;
+      source.score.assign(2 * kPairs, INT32_MIN);
+      backend->evaluate_tiles(evaluation, source);
+      EXPECT_EQ(source.finished, tiles.size());
+      EXPECT_TRUE(source.score == first);
+    }
 }
 
 }  // namespace
