@@ -176,7 +176,7 @@ void linear(const LinearCall& c) {
 
 double product_loop(uint64_t iterations) {
   const Tiles tiles;
-  // Products of zeros would draw less power, and so run at a higher clock, than those of a model.
+  // Numbers, as a model has them, should the clock depend on what is multiplied.
   alignas(64) int8_t values[kTileRows * kTileBytes];
   for (size_t i = 0; i < sizeof values; ++i) values[i] = static_cast<int8_t>(37 * i + i / 64);
   memory_is_read();
