@@ -17,7 +17,8 @@ using test::isa_tables;
 using test::IsaTable;
 using Random = std::mt19937_64;
 
-constexpr int kMostRows = 14;
+// Blocks of rows of every table, two tiles of AMX, one more, and a pair.
+constexpr int kMostRows = 50;
 
 // How inputs, weights and noise are chosen; their signs decide what cancels.
 enum class Fill {
@@ -35,6 +36,7 @@ struct Shape {
   size_t in;
   size_t out;
   int terms;  // of the noise; 0: none
+  size_t rows = kMostRows;
 };
 
 // A product with the sums that every rounding and shift shares, so that they are made only once.
@@ -50,7 +52,7 @@ int8_t flipped(int8_t value, uint8_t flip) {
 }
 
 Problem make_problem(const Shape& shape, Fill fill, Random& random) {
-  const size_t n = shape.in, terms = static_cast<size_t>(shape.terms), pairs = kMostRows / 2;
+  const size_t n = shape.in, terms = static_cast<size_t>(shape.terms), pairs = shape.rows / 2;
   const auto sign = [&] { return random() % 2 == 0 ? 1 : -1; };
   const auto any = [&](int largest) {
     return static_cast<int>(random() % (2 * static_cast<unsigned>(largest) + 1)) - largest;
@@ -59,13 +61,13 @@ Problem make_problem(const Shape& shape, Fill fill, Random& random) {
   // perturbations they add up alike.
   const auto row_sign = [](size_t row) { return row % 2 == 0 ? 1 : -1; };
   Problem p{.shape = shape,
-            .x = std::vector<int8_t>(kMostRows * n),
+            .x = std::vector<int8_t>(shape.rows * n),
             .w = std::vector<int8_t>(shape.out * n),
             .a = std::vector<int8_t>(pairs * terms * shape.out),
             .b = std::vector<int8_t>(pairs * terms * n),
             .product = {},
             .projected = {}};
-  for (size_t row = 0; row < kMostRows; ++row)
+  for (size_t row = 0; row < shape.rows; ++row)
     for (size_t i = 0; i < n; ++i)
       p.x[row * n + i] = static_cast<int8_t>(fill == Fill::random  ? any(127)
                                              : fill == Fill::signs ? 127 * sign()
@@ -88,15 +90,15 @@ Problem make_problem(const Shape& shape, Fill fill, Random& random) {
   noise(p.a, fill == Fill::opposed ? -kNoiseMax : kNoiseMax);
   noise(p.b, kNoiseMax);
 
-  p.product.resize(kMostRows * shape.out);
-  for (size_t row = 0; row < kMostRows; ++row)
+  p.product.resize(shape.rows * shape.out);
+  for (size_t row = 0; row < shape.rows; ++row)
     for (size_t o = 0; o < shape.out; ++o) {
       int64_t sum = 0;
       for (size_t i = 0; i < n; ++i) sum += int64_t{p.x[row * n + i]} * p.w[o * n + i];
       p.product[row * shape.out + o] = sum;
     }
-  p.projected.resize(kMostRows * terms);
-  for (size_t row = 0; row < kMostRows; ++row)
+  p.projected.resize(shape.rows * terms);
+  for (size_t row = 0; row < shape.rows; ++row)
     for (size_t q = 0; q < terms; ++q) {
       int64_t sum = 0;
       for (size_t i = 0; i < n; ++i)
@@ -149,7 +151,8 @@ struct Run {
 };
 
 void expect_products(const IsaTable& table, const Problem& p, Packed& packed, const Run& run) {
-  const auto [in, out, terms] = p.shape;
+  const auto [in, out, terms, most_rows] = p.shape;
+  ASSERT_LE(static_cast<size_t>(run.rows), most_rows);
   std::vector<uint8_t> x;
   for (size_t i = 0; i < static_cast<size_t>(run.rows) * in; ++i)
     x.push_back(static_cast<uint8_t>(flipped(p.x[i], 0x80)));
@@ -206,7 +209,8 @@ bool fits_contract(const Shape& shape, int perturbation_shift) {
 }
 
 // Both scales: that of the model, and one at which even the largest sum is not clipped.
-void expect_every_rounding(const Shape& shape, const std::vector<int>& rows, uint64_t seed) {
+void expect_every_rounding(Shape shape, const std::vector<int>& rows, uint64_t seed) {
+  shape.rows = static_cast<size_t>((rows.back() + 1) / 2 * 2);
   Random random(seed);
   for (Fill fill : kFills) {
     SCOPED_TRACE(testing::Message() << "fill " << static_cast<int>(fill));
@@ -240,13 +244,15 @@ INSTANTIATE_TEST_SUITE_P(Inputs, Linear, testing::Values(64, 256, 1024, 4096, 16
 TEST_P(Linear, PlainProductsAreExactForAnyNumberOfRows) {
   std::vector<int> rows(13);
   std::iota(rows.begin(), rows.end(), 1);
-  if (GetParam() > 4096) rows = {1, 5, 13};
+  rows.insert(rows.end(), {16, 17, 31, 32, 35, 48, kMostRows});
+  if (GetParam() > 1024) rows = {1, 5, 13, 18};
   expect_every_rounding({GetParam(), 64, 0}, rows, 1);
 }
 
 TEST_P(Linear, PerturbedProductsAreExactForEveryRank) {
   const std::vector<int> rows =
-      GetParam() > 4096 ? std::vector<int>{2, 14} : std::vector<int>{2, 4, 6, 8, 10, 12, 14};
+      GetParam() > 1024 ? std::vector<int>{2, 18}
+                        : std::vector<int>{2, 4, 6, 8, 10, 12, 14, 16, 18, 32, 36, 48, kMostRows};
   for (int terms : {1, 4, 16}) {
     if (terms == 16 && GetParam() > 16384) continue;  // wider than any tensor; see fits_contract
     SCOPED_TRACE(testing::Message() << terms << " terms");
@@ -256,7 +262,8 @@ TEST_P(Linear, PerturbedProductsAreExactForEveryRank) {
 
 TEST(LinearPanels, OddNumbersOfPanelsAreInPlace) {
   for (size_t out : {64, 192, 320})
-    for (int terms : {0, 1, 4}) expect_every_rounding({64, out, terms}, {2, 6, 8, 12}, 3);
+    for (int terms : {0, 1, 4})
+      expect_every_rounding({64, out, terms}, {2, 6, 8, 12, kMostRows}, 3);
 }
 
 TEST(LinearPanels, EveryOutputHasItsOwnPlace) {
@@ -273,7 +280,7 @@ TEST(LinearPanels, EveryOutputHasItsOwnPlace) {
                        : 0;
   for (const IsaTable& table : isa_tables()) {
     Packed packed(table, p);
-    expect_products(table, p, packed, {13, 8, {}, 0});
+    for (int rows : {13, kMostRows}) expect_products(table, p, packed, {rows, 8, {}, 0});
   }
 }
 
