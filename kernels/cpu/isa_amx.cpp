@@ -4,11 +4,6 @@
 // A tile is 16 rows of 64 bytes. Four inputs of 16 outputs are 64 bytes of a panel, so the weights
 // of 64 inputs and 16 outputs are a tile as they lie, a row every 256 bytes; so are 64 inputs of 16
 // members. Sums go through memory to vectors.
-#include "kernels/cpu/isa_amx.hpp"
-
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "kernels/cpu/avx512_perturbation.hpp"
@@ -297,13 +292,6 @@ void outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t 
 }
 
 }  // namespace
-
-bool may_use_tiles() {
-  // Linux gives a process the room for the tiles only when asked
-  // (Documentation/arch/x86/xstate.rst).
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
 
 const Isa& isa_amx() {
   static const Isa isa = [] {
