@@ -12,6 +12,7 @@
 namespace eggroll::cpu {
 namespace {
 
+using test::BeforeAHole;
 using test::Guarded;
 using test::isa_tables;
 using test::IsaTable;
@@ -156,6 +157,7 @@ void expect_products(const IsaTable& table, const Problem& p, Packed& packed, co
   std::vector<uint8_t> x;
   for (size_t i = 0; i < static_cast<size_t>(run.rows) * in; ++i)
     x.push_back(static_cast<uint8_t>(flipped(p.x[i], 0x80)));
+  const BeforeAHole<uint8_t> all_x(x);
   std::vector<int32_t> b_sum;
   for (size_t row = 0; row < p.b.size() / in; ++row)
     b_sum.push_back(std::accumulate(p.b.begin() + row * in, p.b.begin() + (row + 1) * in, 0));
@@ -170,7 +172,7 @@ void expect_products(const IsaTable& table, const Problem& p, Packed& packed, co
   }
   Guarded<int32_t> projection(static_cast<size_t>(run.rows * std::max(terms, 2)));
   table.isa->linear(
-      {.x = x.data(),
+      {.x = all_x.data(),
        .rows = run.rows,
        .w = {packed.panels.data(), packed.compensation.data(), out, in},
        .shift = run.shift,
@@ -345,6 +347,8 @@ void expect_outer(size_t out, size_t in, size_t terms, int d_a, int b, bool is_r
       packed_w[((col / 64 * (terms / 4) + k / 4) * 64 + col % 64) * 4 + k % 4] =
           static_cast<int8_t>(w[k * in + col]);
   }
+  const BeforeAHole<uint8_t> all_x(packed_x);
+  const BeforeAHole<int8_t> all_w(packed_w);
   // What is there before brings the total as near to the end of an int32 as it can come.
   const int64_t largest = int64_t{d_a} * b * static_cast<int64_t>(terms);
   const int32_t before = static_cast<int32_t>(largest > 0 ? INT32_MAX - std::abs(largest)
@@ -354,7 +358,7 @@ void expect_outer(size_t out, size_t in, size_t terms, int d_a, int b, bool is_r
     std::fill_n(z.data(), out * in, before);
     size_t wrong = 0;
     for (bool add : {true, false}) {
-      table.isa->outer(packed_x.data(), packed_w.data(), terms / 4, out, in, add, z.data());
+      table.isa->outer(all_x.data(), all_w.data(), terms / 4, out, in, add, z.data());
       for (size_t row = 0; row < out; ++row)
         for (size_t col = 0; col < in; ++col) {
           int64_t sum = add ? before : 0;
@@ -377,7 +381,10 @@ TEST(Outer, SumsOfFourThousandTermsAtTheirLargestAreExact) {
 
 TEST(Outer, AnyNumberOfRowsAndPanelsIsInPlace) {
   Random random(6);
-  for (size_t out = 1; out <= 13; ++out)
+  std::vector<size_t> rows(13);
+  std::iota(rows.begin(), rows.end(), 1);
+  rows.insert(rows.end(), {16, 17, 32, 49, 70});  // tiles of 16, two by two
+  for (size_t out : rows)
     for (size_t in : {64, 192})
       for (size_t terms : {4, 12, 512})
         expect_outer(out, in, terms, 2 * kNoiseMax, kNoiseMax, true, random);

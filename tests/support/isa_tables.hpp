@@ -1,9 +1,14 @@
 // The instruction set tables this machine can run, and what a test must know about each.
 #pragma once
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iostream>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -61,6 +66,33 @@ class Guarded {
   static constexpr size_t kMargin = 128;
   static constexpr T kGuard = 0x5A;
   std::vector<T> values_;
+};
+
+// A copy of values behind which nothing can be read: a kernel that does ends by SIGSEGV.
+template <typename T>
+class BeforeAHole {
+ public:
+  explicit BeforeAHole(const std::vector<T>& values) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t bytes = values.size() * sizeof(T), room = (bytes + page - 1) / page * page;
+    size_ = room + page;
+    memory_ = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory_ == MAP_FAILED) throw std::bad_alloc();
+    char* begin = static_cast<char*>(memory_);
+    data_ = reinterpret_cast<T*>(begin + room - bytes);
+    std::copy(values.begin(), values.end(), data_);
+    if (mprotect(begin + room, page, PROT_NONE) != 0) throw std::bad_alloc();
+  }
+  ~BeforeAHole() { munmap(memory_, size_); }
+  BeforeAHole(const BeforeAHole&) = delete;
+  BeforeAHole& operator=(const BeforeAHole&) = delete;
+
+  const T* data() const { return data_; }
+
+ private:
+  void* memory_ = nullptr;
+  size_t size_ = 0;
+  T* data_ = nullptr;
 };
 
 }  // namespace eggroll::test
