@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <iostream>
 #include <new>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ namespace eggroll::test {
 
 struct IsaTable {
   const cpu::Isa* isa;
+  bool has_tiles;          // of 16 rows
   bool transposes_panels;  // panel order as avx512.hpp documents it, otherwise natural order
 
   // The output that stands at a position of a panel.
@@ -41,7 +43,7 @@ inline const std::vector<IsaTable>& isa_tables() {
     for (const cpu::Isa* isa : cpu::isas_of_this_machine()) {
       std::cout << "tested: " << isa->name << std::endl;
       const std::string name = isa->name;
-      here.push_back({isa, name == "avx512" || name == "amx"});
+      here.push_back({isa, name == "amx", name == "avx512" || name == "amx"});
     }
     return here;
   }();
@@ -72,9 +74,9 @@ class Guarded {
 template <typename T>
 class BeforeAHole {
  public:
-  explicit BeforeAHole(const std::vector<T>& values) {
+  explicit BeforeAHole(std::span<const T> values) {
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t bytes = values.size() * sizeof(T), room = (bytes + page - 1) / page * page;
+    const size_t bytes = values.size_bytes(), room = (bytes + page - 1) / page * page;
     size_ = room + page;
     memory_ = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory_ == MAP_FAILED) throw std::bad_alloc();
