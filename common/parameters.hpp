@@ -27,6 +27,13 @@ struct TensorSpec {
   size_t size() const { return size_t{rows} * cols; }
 };
 
+// Elements of a pair's noise for a tensor; common/noise.hpp says what they are.
+inline size_t noise_elements(const TensorSpec& tensor, int noise_rank) {
+  return tensor.kind == TensorKind::vector
+             ? 2 * size_t{tensor.rows}
+             : static_cast<size_t>(noise_rank) * (size_t{tensor.rows} + tensor.cols);
+}
+
 class ParameterLayout {
  public:
   void add(std::string name, TensorKind kind, uint32_t rows, uint32_t cols);

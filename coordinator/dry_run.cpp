@@ -23,10 +23,7 @@ double mib(double bytes) { return bytes / (1 << 20); }
 
 uint64_t noise_per_pair(const ParameterLayout& layout, int noise_rank) {
   uint64_t elements = 0;
-  for (const TensorSpec& t : layout.tensors())
-    elements += t.kind == TensorKind::vector
-                    ? 2 * t.rows
-                    : static_cast<uint64_t>(noise_rank) * (t.rows + t.cols);
+  for (const TensorSpec& t : layout.tensors()) elements += noise_elements(t, noise_rank);
   return elements;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "common/parameters.hpp"
 #include "kernels/backend.hpp"
@@ -24,6 +25,19 @@ inline constexpr size_t vector_index(const IntRnnShape& shape, uint32_t layer, L
 }
 inline constexpr size_t out_norm_index(const IntRnnShape& shape) {
   return 2 + 10 * size_t{shape.layers};
+}
+
+// The tensors in the order in which a token needs them.
+inline std::vector<size_t> order_of_use(const IntRnnShape& shape) {
+  std::vector<size_t> order{kEmbedding};
+  for (uint32_t l = 0; l < shape.layers; ++l) {
+    const auto vector = [&](LayerVector which) { return vector_index(shape, l, which); };
+    order.insert(order.end(), {vector(kLn1), matrix_index(l, kWf), matrix_index(l, kUf),
+                               vector(kBf), matrix_index(l, kWh), matrix_index(l, kUh), vector(kBh),
+                               vector(kLn2), matrix_index(l, kW1), matrix_index(l, kW2)});
+  }
+  order.insert(order.end(), {out_norm_index(shape), kHead});
+  return order;
 }
 
 // Whether every member's slice lies in the text.

@@ -53,9 +53,13 @@ class FloatLayer {
 
   void make_noise(Buffer<int8_t>& noise, size_t noise_rank, uint32_t tensor) {
     noise = Buffer<int8_t>(kPairs * stride(noise_rank));
+    std::vector<cpu::NoiseRow> rows;
     for (uint32_t pair = 0; pair < kPairs; ++pair)
-      cpu::choose_isa().noise({3, 0, tensor, pair}, 0, stride(noise_rank),
-                              noise.data() + pair * stride(noise_rank));
+      rows.push_back({.tensor = tensor,
+                      .pair = pair,
+                      .count = static_cast<uint32_t>(stride(noise_rank)),
+                      .out = noise.data() + pair * stride(noise_rank)});
+    cpu::choose_isa().noise({3, 0, rows.data(), rows.data() + rows.size()});
   }
 
   void run(const cpu::FloatIsa<T>& isa, const Buffer<int8_t>& noise, size_t noise_rank,

@@ -15,6 +15,13 @@ namespace {
 
 using cpu::Isa;
 
+// Noise as any int8.
+void fill(const Isa& isa, uint64_t seed, uint32_t tensor, Buffer<int8_t>& values) {
+  const cpu::NoiseRow row{
+      .tensor = tensor, .count = static_cast<uint32_t>(values.size()), .out = values.data()};
+  isa.noise({seed, 0, &row, &row + 1});
+}
+
 // One layer with everything it reads; several stand side by side so that weights come from where a
 // model's would.
 struct Layer {
@@ -29,10 +36,9 @@ struct Layer {
         noise(isa.block_pairs * (in + out)),
         b_sum(isa.block_pairs),
         projection(2 * rows()) {
-    isa.noise({1, 0, tensor, 0}, 0, out * in, weights.data());
+    fill(isa, 1, tensor, weights);
     isa.pack(weights.data(), out, in, panels.data(), compensation.data());
-    for (size_t row = 0; row < rows(); ++row)
-      isa.noise({2, 0, tensor, static_cast<uint32_t>(row)}, 0, in, x.data() + row * in);
+    fill(isa, 2, tensor, x);
     for (auto& v : x.span()) v = static_cast<int8_t>(static_cast<uint8_t>(v) ^ 0x80);
     call = {.x = reinterpret_cast<const uint8_t*>(x.data()),
             .rows = static_cast<int>(rows()),
@@ -47,24 +53,31 @@ struct Layer {
             .projection = projection.data(),
             .flip = 0x80,
             .y = y.data()};
-    make_noise();
+    for (uint32_t pair = 0; pair < isa.block_pairs; ++pair)
+      noise_rows.push_back({.tensor = tensor,
+                            .pair = pair,
+                            .count = static_cast<uint32_t>(in + out),
+                            .out = noise.data() + pair * (in + out)});
+    begin_noise();
+    finish_noise();
   }
 
-  void make_noise() {
-    for (uint32_t pair = 0; pair < isa.block_pairs; ++pair) {
-      const NoiseAddress at{3, 0, tensor, pair};
-      int8_t* row = noise.data() + pair * call.noise.stride;
-      isa.noise(at, 0, call.noise.stride, row);
-      b_sum.data()[pair] = isa.sum(row, call.w.in);
-    }
+  void begin_noise() {
+    noise_left = {3, 0, noise_rows.data(), noise_rows.data() + noise_rows.size()};
+  }
+  void finish_noise() {
+    isa.noise(noise_left);
+    call.noise.terms = 1;
+    isa.sum_b(call.noise, isa.block_pairs, call.w.in, b_sum.data());
   }
 
   void pure() {
     call.noise.terms = 0;
     isa.linear(call);
   }
-  void perturbed() {
+  void perturbed(cpu::NoiseRows* meanwhile = nullptr) {
     call.noise.terms = 1;
+    call.meanwhile = meanwhile;
     isa.linear(call);
   }
 
@@ -79,6 +92,8 @@ struct Layer {
   Buffer<int32_t> compensation;
   Buffer<int8_t> x, y, noise;
   Buffer<int32_t> b_sum, projection;
+  std::vector<cpu::NoiseRow> noise_rows;
+  cpu::NoiseRows noise_left;
   cpu::LinearCall call;
 };
 
@@ -111,11 +126,13 @@ void bench_kernels(const Settings& settings, Report& report) {
                  {"pure", operations, [&] { each([](Layer& l) { l.pure(); }); }},
                  {"perturbed", operations, [&] { each([](Layer& l) { l.perturbed(); }); }},
                  {"remade", operations,
-                  [&] {
-                    each([](Layer& l) {
-                      l.make_noise();
-                      l.perturbed();
-                    });
+                  [&] {  // that of the next layer beside the product, as the model does
+                    for (int l = 0; l < kLayers; ++l) {
+                      Layer& next = *layers[(l + 1) % kLayers];
+                      next.begin_noise();
+                      layers[l]->perturbed(&next.noise_left);
+                      next.finish_noise();
+                    }
                   }}},
                 settings.repetitions, settings.slice_s);
     const std::string shape = fmt::format("{}x{}", out, in);
@@ -137,7 +154,10 @@ void bench_noise(const Settings& settings, Report& report) {
   Buffer<int8_t> out(kValues);
   uint32_t pair = 0;
   const auto make = [&](const Isa& isa) {
-    return [&, fill = isa.noise] { fill({1, 2, 3, pair++}, 0, kValues, out.data()); };
+    return [&, fill = isa.noise] {
+      const cpu::NoiseRow row{.tensor = 3, .pair = pair++, .count = kValues, .out = out.data()};
+      fill({1, 2, &row, &row + 1});
+    };
   };
   const Isa& isa = cpu::choose_isa();
   const auto rates =

@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/cpu/isa.hpp"
 
@@ -21,6 +23,16 @@ namespace {
 inline __m512i load(const void* p) { return _mm512_loadu_si512(p); }
 inline void store(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
 inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+
+// body(0) ... body(Count - 1), each number a type of its own: what is indexed by them stays in
+// registers.
+template <int Count, typename Body>
+[[gnu::always_inline]] inline void unrolled(const Body& body) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    (body(std::integral_constant<int, I>{}), ...);
+  }
+  (std::make_integer_sequence<int, Count>{});
+}
 
 // What is to be in the second-level cache soon: each group of a product asks for one line of it.
 // Worth its instruction where a block of members goes through many layers, whose weights come from
@@ -38,35 +50,46 @@ struct NothingAhead {
   void ask() {}
 };
 
-// acc[r][j] += products of row r with 16 outputs, for Rows rows and the 64 outputs of a panel. Each
-// group is four bytes of a row (rows row_bytes apart, groups group_bytes apart), broadcast, and
-// four vectors of the panel. Six rows fill 24 accumulators.
+// acc[r][j] += products of a group of row r with 16 outputs, for Rows rows and the 64 outputs of a
+// panel. A group is four bytes of a row (rows row_bytes apart), broadcast, and four vectors of the
+// panel.
+template <typename Products, int Rows>
+[[gnu::always_inline]] inline void add_group(typename Products::Sum (&acc)[Rows][4],
+                                             const void* rows, size_t row_bytes,
+                                             const void* weights) {
+  const char* x = static_cast<const char*>(rows);
+  const char* w = static_cast<const char*>(weights);
+  const __m512i w0 = load(w), w1 = load(w + 64), w2 = load(w + 128), w3 = load(w + 192);
+#pragma GCC unroll 6
+  for (int r = 0; r < Rows; ++r) {
+    int32_t four;
+    std::memcpy(&four, x + r * row_bytes, sizeof four);
+    const __m512i xs = _mm512_set1_epi32(four);
+    Products::add(acc[r][0], xs, w0);
+    Products::add(acc[r][1], xs, w1);
+    Products::add(acc[r][2], xs, w2);
+    Products::add(acc[r][3], xs, w3);
+  }
+}
+
+// The same over many groups, group_bytes apart in a row. Six rows fill 24 accumulators.
 template <typename Products, int Rows, typename WhatIsAhead>
-inline void accumulate(typename Products::Sum (&acc)[Rows][4], const void* rows, size_t row_bytes,
-                       size_t group_bytes, const void* weights, size_t groups, WhatIsAhead ahead) {
+[[gnu::always_inline]] inline void accumulate(typename Products::Sum (&acc)[Rows][4],
+                                              const void* rows, size_t row_bytes,
+                                              size_t group_bytes, const void* weights,
+                                              size_t groups, WhatIsAhead ahead) {
   const char* x = static_cast<const char*>(rows);
   const char* panel = static_cast<const char*>(weights);
   for (size_t g = 0; g < groups; ++g, panel += 4 * kPanel, x += group_bytes) {
     ahead.ask();
-    const __m512i w0 = load(panel), w1 = load(panel + 64), w2 = load(panel + 128),
-                  w3 = load(panel + 192);
-#pragma GCC unroll 6
-    for (int r = 0; r < Rows; ++r) {
-      int32_t four;
-      std::memcpy(&four, x + r * row_bytes, sizeof four);
-      const __m512i xs = _mm512_set1_epi32(four);
-      Products::add(acc[r][0], xs, w0);
-      Products::add(acc[r][1], xs, w1);
-      Products::add(acc[r][2], xs, w2);
-      Products::add(acc[r][3], xs, w3);
-    }
+    add_group<Products>(acc, x, row_bytes, panel);
   }
 }
 
-// tile.operator()<Rows>(row) for micro tiles that cover all rows; each begins at an even row.
+// tile.operator()<Rows>(row) for micro tiles that cover the rows from row on; each begins at an
+// even row.
 template <typename Tile>
-inline void for_each_micro_tile(size_t rows, const Tile& tile) {
-  size_t row = 0;
+inline void for_each_micro_tile(size_t row, size_t rows, const Tile& tile) {
   for (; rows - row >= 9 || rows - row == 6; row += 6) tile.template operator()<6>(row);
   // Seven and eight rows go as 4 + 3 and 4 + 4: a tile of one or two has too few accumulators to
   // hide the latency.

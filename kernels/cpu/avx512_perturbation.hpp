@@ -36,17 +36,6 @@ inline __m512i round_shift64(__m512i v, int shift, Rounding rounding) {
   return _mm512_sra_epi64(v, _mm_cvtsi32_si128(shift));
 }
 
-// Sums of the elements of four vectors, as four dwords.
-inline __m128i sums_of(__m512i a, __m512i b, __m512i c, __m512i d) {
-  const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-  const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-  const __m512i abcd =
-      _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-  const __m256i half =
-      _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64(abcd, 1));
-  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-}
-
 // SplitFactors of four rows, or two, beside each other.
 inline void split_projection(__m128i p, int shift, int32_t* factors, int count) {
   const __m128i sign = _mm_srai_epi32(p, 31);
@@ -63,24 +52,13 @@ inline void split_projection(__m128i p, int shift, int32_t* factors, int count) 
     _mm_storeu_si128(reinterpret_cast<__m128i*>(factors + 4), _mm_unpackhi_epi32(first, second));
 }
 
-// projection[q][row] = s * x . B_q for Pairs pairs, or its factors; the two members of a pair share
-// the loads of B.
+// projection[q][row] = s * x . B_q for Pairs pairs, or its factors, from the products of their rows
+// with B.
 template <bool Split, int Pairs>
-inline void project_pairs(const LinearCall& c, int pair, int q) {
-  const size_t in = c.w.in, stride = c.noise.stride;
-  const int8_t* b = c.noise.b + pair * stride + q * in;
-  const uint8_t* x = c.x + 2 * pair * in;
-  __m512i plus[2] = {}, minus[2] = {};
-  for (size_t i = 0; i < in; i += 64)
-#pragma GCC unroll 2
-    for (int k = 0; k < Pairs; ++k) {
-      const __m512i bs = load(b + k * stride + i);
-      dot4(plus[k], load(x + 2 * k * in + i), bs);
-      dot4(minus[k], load(x + (2 * k + 1) * in + i), bs);
-    }
+inline void finish_projections(const LinearCall& c, int pair, int q, const __m512i (&products)[4]) {
   const int32_t first = 128 * c.noise.b_sum[pair * c.noise.terms + q];
   const int32_t second = Pairs == 2 ? 128 * c.noise.b_sum[(pair + 1) * c.noise.terms + q] : 0;
-  const __m128i sums = _mm_sub_epi32(sums_of(plus[0], minus[0], plus[1], minus[1]),
+  const __m128i sums = _mm_sub_epi32(sums_of(products[0], products[1], products[2], products[3]),
                                      _mm_setr_epi32(first, first, second, second));
   const __m128i odd = _mm_setr_epi32(0, -1, 0, -1);  // two's complement: (v ^ -1) + 1 = -v
   const __m128i signed_sums = _mm_sub_epi32(_mm_xor_si128(sums, odd), odd);
@@ -91,6 +69,23 @@ inline void project_pairs(const LinearCall& c, int pair, int q) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), signed_sums);
   else
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), signed_sums);
+}
+
+// The two members of a pair share the loads of B.
+template <bool Split, int Pairs>
+inline void project_pairs(const LinearCall& c, int pair, int q) {
+  const size_t in = c.w.in, stride = c.noise.stride;
+  const int8_t* b = c.noise.b + pair * stride + q * in;
+  const uint8_t* x = c.x + 2 * pair * in;
+  __m512i products[4] = {};
+  for (size_t i = 0; i < in; i += 64)
+#pragma GCC unroll 2
+    for (int k = 0; k < Pairs; ++k) {
+      const __m512i bs = load(b + k * stride + i);
+      dot4(products[2 * k], load(x + 2 * k * in + i), bs);
+      dot4(products[2 * k + 1], load(x + (2 * k + 1) * in + i), bs);
+    }
+  finish_projections<Split, Pairs>(c, pair, q, products);
 }
 
 // The projections of count rows from row on.

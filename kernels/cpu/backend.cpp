@@ -4,6 +4,7 @@
 
 #include "common/check.hpp"
 #include "kernels/fixed_point.hpp"
+#include "kernels/int_rnn.hpp"
 
 namespace eggroll::cpu {
 
@@ -21,9 +22,8 @@ CpuBackend::CpuBackend(const BackendSettings& settings)
   for (const TensorSpec& tensor : layout_.tensors()) {
     noise_offset_.push_back(noise);
     noise_sum_offset_.push_back(noise_sums);
-    if (tensor.kind == TensorKind::vector) continue;
-    noise += isa_.block_pairs * settings.noise_rank * (tensor.rows + tensor.cols);
-    if (tensor.kind == TensorKind::embedding) continue;
+    noise += isa_.block_pairs * noise_elements(tensor, settings.noise_rank);
+    if (tensor.kind != TensorKind::matrix) continue;
     noise_sums += isa_.block_pairs * settings.noise_rank;
     matrix_elements += tensor.size();
     outputs += tensor.rows;
@@ -31,12 +31,13 @@ CpuBackend::CpuBackend(const BackendSettings& settings)
   panels_ = Buffer<int8_t>(matrix_elements);
   compensations_ = Buffer<int32_t>(outputs);
   for (int t = 0; t < settings.threads; ++t)
-    block_workspaces_.emplace_back(layout_, settings_, block_rows_);
+    block_workspaces_.emplace_back(settings_, block_rows_, noise, noise_sums);
+  order_of_use_ = order_of_use(settings.shape);
   plan_update();
 }
 
-BlockWorkspace::BlockWorkspace(const ParameterLayout& layout, const BackendSettings& settings,
-                               size_t rows) {
+BlockWorkspace::BlockWorkspace(const BackendSettings& settings, size_t rows, size_t noise_elements,
+                               size_t noise_sum_count) {
   const size_t width = settings.shape.width;
   x = Buffer<int8_t>(rows * width);
   state = Buffer<int8_t>(settings.shape.layers * rows * width);  // [layers, rows, width]
@@ -49,19 +50,8 @@ BlockWorkspace::BlockWorkspace(const ParameterLayout& layout, const BackendSetti
   gated = Buffer<uint8_t>(rows * width);
   hidden = Buffer<uint8_t>(rows * 4 * width);
   projection = Buffer<int32_t>(rows * std::max(settings.noise_rank, 2));
-  size_t elements = 0, sums = 0, vector_count = 0;
-  for (const TensorSpec& tensor : layout.tensors()) {
-    if (tensor.kind == TensorKind::vector) {
-      ++vector_count;
-      continue;
-    }
-    elements += rows / 2 * settings.noise_rank * (tensor.rows + tensor.cols);
-    sums += rows / 2 * settings.noise_rank;
-  }
-  noise = Buffer<int8_t>(elements);
-  noise_sums = Buffer<int32_t>(sums);
-  vectors = Buffer<int8_t>(vector_count * rows * width);
-  vector_noise = Buffer<int8_t>(2 * width);
+  noise = Buffer<int8_t>(noise_elements);
+  noise_sums = Buffer<int32_t>(noise_sum_count);
 }
 
 std::string CpuBackend::description() const {

@@ -18,17 +18,20 @@ namespace eggroll::cpu {
 
 // Everything one thread needs to run one block; sized once.
 struct BlockWorkspace {
-  BlockWorkspace(const ParameterLayout& layout, const BackendSettings& settings, size_t rows);
+  BlockWorkspace(const BackendSettings& settings, size_t rows, size_t noise_elements,
+                 size_t noise_sum_count);
 
   // activations, [rows, ...]
   Buffer<int8_t> x, state, forget, product_a, product_b, logits;
   Buffer<uint8_t> normed, state_u8, gated, hidden;
   Buffer<int32_t> projection;
-  // noise of the block, tensor-major: see BlockNoise
+  // noise of the block, tensor-major: see BlockNoise; of vectors what their members make of it,
+  // [rows, width]
   Buffer<int8_t> noise;
   Buffer<int32_t> noise_sums;
-  Buffer<int8_t> vectors;  // [vector tensors, rows, width]: perturbed biases and norm weights
-  Buffer<int8_t> vector_noise;
+  std::vector<NoiseRow> noise_rows;  // [tensors in the order of their use, pairs]
+  NoiseRows noise_left;              // of these
+  size_t tensors_ready = 0;          // so many in that order can be used
 };
 
 // Nonzero utility differences, as indices into the assigned pairs.
@@ -47,7 +50,7 @@ struct UpdateUnit {
 
 struct UpdateWorkspace {
   Buffer<int8_t> left, right;  // interleaved d A (as u8) and B of a stretch of pairs
-  Buffer<int8_t> noise;        // four rows
+  Buffer<int8_t> noise;        // of some terms
 };
 
 class CpuBackend final : public Backend {
@@ -87,15 +90,26 @@ class CpuBackend final : public Backend {
   void next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) override;
 
  private:
+  struct VectorRows {
+    const int8_t* first;
+    size_t stride;
+    const int8_t* operator[](size_t row) const { return first + row * stride; }
+  };
+
   // int_rnn.cpp
   void pack_weights();
-  void make_block_noise(BlockWorkspace& w, uint32_t epoch, PairRange pairs) const;
+  void begin_noise(BlockWorkspace& w, uint32_t epoch, PairRange pairs) const;
+  void finish_noise(BlockWorkspace& w, size_t tensor) const;
+  void need_noise(BlockWorkspace& w, size_t tensor) const {
+    if (w.tensors_ready < order_of_use_.size()) finish_noise(w, tensor);
+  }
   void reset_rows_at_boundaries(BlockWorkspace& w, int rows, const uint8_t* tokens) const;
   void forward(BlockWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
   void embed(BlockWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
   void linear(BlockWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip,
               bool perturbed) const;
-  const int8_t* vector_row(const BlockWorkspace& w, size_t tensor, int row, bool perturbed) const;
+  BlockNoise block_noise(const BlockWorkspace& w, size_t matrix) const;
+  VectorRows vector_rows(BlockWorkspace& w, size_t tensor, bool perturbed) const;
   bool evaluate_block(BlockWorkspace& w, const Evaluation& evaluation, PairRange pairs,
                       int32_t* score);
   void load_states(BlockWorkspace& w, PairRange pairs) const;
@@ -133,7 +147,8 @@ class CpuBackend final : public Backend {
   Buffer<int32_t> compensations_;
   std::vector<PackedMatrix> packed_;
   std::vector<size_t> noise_offset_,
-      noise_sum_offset_;  // of each matrix in a BlockWorkspace, elements
+      noise_sum_offset_;  // of each tensor in a BlockWorkspace, elements
+  std::vector<size_t> order_of_use_;
   std::vector<BlockWorkspace> block_workspaces_;
 
   std::vector<UpdateBucket> buckets_;

@@ -53,33 +53,47 @@ void CpuBackend::pack_weights() {
   packed_is_current_ = true;
 }
 
-void CpuBackend::make_block_noise(BlockWorkspace& w, uint32_t epoch, PairRange pairs) const {
-  const size_t r = settings_.noise_rank;
-  const size_t width = settings_.shape.width;
-  size_t vector = 0;
-  for (size_t t = 0; t < layout_.tensors().size(); ++t) {
-    const TensorSpec& tensor = layout_[t];
-    const size_t stride = r * (tensor.cols + tensor.rows);
-    int32_t* b_sum = w.noise_sums.data() + noise_sum_offset_[t];
-    for (uint64_t j = 0; j < pairs.count; ++j) {
-      const NoiseAddress at{settings_.seed, epoch, static_cast<uint32_t>(t),
-                            static_cast<uint32_t>(pairs.first + j)};
-      if (tensor.kind == TensorKind::vector) {
-        isa_.noise(at, 0, 2 * width, w.vector_noise.data());
-        for (int s = 0; s < 2; ++s)
-          isa_.perturb_vector(parameters_.data() + tensor.offset, w.vector_noise.data(), width,
-                              1 - 2 * s, vector_perturbation(),
-                              w.vectors.data() + (vector * block_rows_ + 2 * j + s) * width);
-        continue;
-      }
-      int8_t* b = w.noise.data() + noise_offset_[t] + j * stride;
-      isa_.noise(at, 0, stride, b);
-      if (tensor.kind == TensorKind::matrix)
-        for (size_t q = 0; q < r; ++q)
-          b_sum[j * r + q] = isa_.sum(b + q * tensor.cols, tensor.cols);
-    }
-    if (tensor.kind == TensorKind::vector) ++vector;
+// The rows of all noise that a block needs. None of it is made here: products make some beside
+// their own work, and finish_noise what is missing when a tensor is needed.
+void CpuBackend::begin_noise(BlockWorkspace& w, uint32_t epoch, PairRange pairs) const {
+  w.noise_rows.clear();
+  for (const size_t t : order_of_use_) {
+    const size_t count = noise_elements(layout_[t], settings_.noise_rank);
+    for (uint64_t j = 0; j < pairs.count; ++j)
+      w.noise_rows.push_back({.tensor = static_cast<uint32_t>(t),
+                              .pair = static_cast<uint32_t>(pairs.first + j),
+                              .count = static_cast<uint32_t>(count),
+                              .out = w.noise.data() + noise_offset_[t] + j * count});
   }
+  w.noise_left = {settings_.seed, epoch, w.noise_rows.data(),
+                  w.noise_rows.data() + w.noise_rows.size()};
+  w.tensors_ready = 0;
+}
+
+// Of the next tensor in the order of use.
+void CpuBackend::finish_noise(BlockWorkspace& w, size_t t) const {
+  require(order_of_use_[w.tensors_ready] == t, "tensors in the order of their use");
+  const TensorSpec& tensor = layout_[t];
+  const size_t pairs = w.noise_rows.size() / order_of_use_.size();
+  const std::span<const NoiseRow> rows =
+      std::span(w.noise_rows).subspan(w.tensors_ready * pairs, pairs);
+  ++w.tensors_ready;
+  const NoiseRow* end = rows.data() + rows.size();
+  if (w.noise_left.next < end) {
+    NoiseRows missing = w.noise_left;
+    missing.end = end;
+    isa_.noise(missing);
+    w.noise_left.next = end;
+    w.noise_left.made = 0;
+  }
+  if (tensor.kind == TensorKind::embedding) return;
+  if (tensor.kind == TensorKind::matrix) {
+    isa_.sum_b(block_noise(w, t), pairs, tensor.cols, w.noise_sums.data() + noise_sum_offset_[t]);
+    return;
+  }
+  for (const NoiseRow& row : rows)
+    isa_.perturb_vector(parameters_.data() + tensor.offset, tensor.rows, vector_perturbation(),
+                        row.out);
 }
 
 void CpuBackend::embed(BlockWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const {
@@ -87,6 +101,7 @@ void CpuBackend::embed(BlockWorkspace& w, int rows, const uint8_t* tokens, bool 
   const int8_t* table = parameters_.data() + layout_[kEmbedding].offset;
   const int r = settings_.noise_rank;
   const size_t stride = r * (kVocabulary + width);
+  if (perturbed) need_noise(w, kEmbedding);
   for (int row = 0; row < rows; ++row) {
     const int8_t* from = table + tokens[row] * width;
     int8_t* to = w.x.data() + row * width;
@@ -105,30 +120,38 @@ void CpuBackend::embed(BlockWorkspace& w, int rows, const uint8_t* tokens, bool 
   }
 }
 
+BlockNoise CpuBackend::block_noise(const BlockWorkspace& w, size_t matrix) const {
+  const TensorSpec& tensor = layout_[matrix];
+  const int8_t* b = w.noise.data() + noise_offset_[matrix];
+  return {.a = b + settings_.noise_rank * tensor.cols,
+          .b = b,
+          .stride = noise_elements(tensor, settings_.noise_rank),
+          .b_sum = w.noise_sums.data() + noise_sum_offset_[matrix],
+          .terms = settings_.noise_rank};
+}
+
 void CpuBackend::linear(BlockWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y,
                         uint8_t flip, bool perturbed) const {
+  if (perturbed) need_noise(w, tensor);
   const PackedMatrix& m = packed_[tensor];
-  const int8_t* b = w.noise.data() + noise_offset_[tensor];
   isa_.linear({.x = x,
                .rows = rows,
                .w = m,
                .shift = kFractionBits + log2_sqrt(static_cast<uint32_t>(m.in)),
-               .noise = {.a = b + settings_.noise_rank * m.in,
-                         .b = b,
-                         .stride = settings_.noise_rank * (m.in + m.out),
-                         .b_sum = w.noise_sums.data() + noise_sum_offset_[tensor],
-                         .terms = perturbed ? settings_.noise_rank : 0},
+               .noise = perturbed ? block_noise(w, tensor) : BlockNoise{},
                .perturbation = matrix_perturbation(),
                .projection = w.projection.data(),
+               .meanwhile = perturbed ? &w.noise_left : nullptr,
                .flip = flip,
                .y = y});
 }
 
-const int8_t* CpuBackend::vector_row(const BlockWorkspace& w, size_t tensor, int row,
-                                     bool perturbed) const {
-  if (!perturbed) return parameters_.data() + layout_[tensor].offset;
-  const size_t vector = tensor - vector_index(settings_.shape, 0, kBf);
-  return w.vectors.data() + (vector * block_rows_ + row) * settings_.shape.width;
+// A vector parameter as every row has it: rows stride elements apart.
+CpuBackend::VectorRows CpuBackend::vector_rows(BlockWorkspace& w, size_t tensor,
+                                               bool perturbed) const {
+  if (!perturbed) return {parameters_.data() + layout_[tensor].offset, 0};
+  need_noise(w, tensor);
+  return {w.noise.data() + noise_offset_[tensor], settings_.shape.width};
 }
 
 // A zero byte as input starts a new document.
@@ -150,9 +173,10 @@ void CpuBackend::forward(BlockWorkspace& w, int rows, const uint8_t* tokens, boo
   const size_t width = shape.width;
   const int log2_width = log2_of(shape.width);
   const auto norm = [&](size_t tensor) {
+    const VectorRows weights = vector_rows(w, tensor, perturbed);
     for (int row = 0; row < rows; ++row)
-      isa_.layer_norm(w.x.data() + row * width, vector_row(w, tensor, row, perturbed), width,
-                      log2_width, w.normed.data() + row * width);
+      isa_.layer_norm(w.x.data() + row * width, weights[row], width, log2_width,
+                      w.normed.data() + row * width);
   };
   reset_rows_at_boundaries(w, rows, tokens);
   embed(w, rows, tokens, perturbed);
@@ -162,18 +186,18 @@ void CpuBackend::forward(BlockWorkspace& w, int rows, const uint8_t* tokens, boo
     norm(vector_index(shape, l, kLn1));
     linear(w, matrix_index(l, kWf), rows, w.normed.data(), w.product_a.data(), 0, perturbed);
     linear(w, matrix_index(l, kUf), rows, h_u8, w.product_b.data(), 0, perturbed);
+    const VectorRows forget_bias = vector_rows(w, vector_index(shape, l, kBf), perturbed);
     for (int row = 0; row < rows; ++row) {
       const size_t at = row * width;
-      isa_.gru_forget(w.product_a.data() + at, w.product_b.data() + at,
-                      vector_row(w, vector_index(shape, l, kBf), row, perturbed), h + at, width,
-                      w.forget.data() + at, w.gated.data() + at);
+      isa_.gru_forget(w.product_a.data() + at, w.product_b.data() + at, forget_bias[row], h + at,
+                      width, w.forget.data() + at, w.gated.data() + at);
     }
     linear(w, matrix_index(l, kWh), rows, w.normed.data(), w.product_a.data(), 0, perturbed);
     linear(w, matrix_index(l, kUh), rows, w.gated.data(), w.product_b.data(), 0, perturbed);
+    const VectorRows bias = vector_rows(w, vector_index(shape, l, kBh), perturbed);
     for (int row = 0; row < rows; ++row) {
       const size_t at = row * width;
-      isa_.gru_update(w.product_a.data() + at, w.product_b.data() + at,
-                      vector_row(w, vector_index(shape, l, kBh), row, perturbed),
+      isa_.gru_update(w.product_a.data() + at, w.product_b.data() + at, bias[row],
                       w.forget.data() + at, width, h + at, h_u8 + at, w.x.data() + at);
     }
     norm(vector_index(shape, l, kLn2));
@@ -222,7 +246,7 @@ void CpuBackend::save_states(const BlockWorkspace& w, PairRange pairs, uint64_t 
 bool CpuBackend::evaluate_block(BlockWorkspace& w, const Evaluation& e, PairRange pairs,
                                 int32_t* score) {
   const int rows = static_cast<int>(2 * pairs.count);
-  make_block_noise(w, e.noise_epoch, pairs);
+  begin_noise(w, e.noise_epoch, pairs);
   load_states(w, pairs);
   const Segments& s = e.segments;
   const uint8_t* slice[2 * kMostBlockPairs];

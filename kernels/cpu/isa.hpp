@@ -34,8 +34,26 @@ struct BlockNoise {
   const int8_t* a = nullptr;       // [pairs, terms, out], pairs stride elements apart
   const int8_t* b = nullptr;       // [pairs, terms, in], likewise
   size_t stride = 0;               // terms * (in + out) where both lie as the noise law has them
-  const int32_t* b_sum = nullptr;  // [pairs, terms]
+  const int32_t* b_sum = nullptr;  // [pairs, terms]: sums over the inputs
   int terms = 0;                   // noise_rank; 0: unperturbed
+};
+
+// Elements first ... first + count - 1 of one pair's noise for one tensor, multiples of 64.
+struct NoiseRow {
+  uint32_t tensor = 0;
+  uint32_t pair = 0;
+  uint32_t first = 0;
+  uint32_t count = 0;
+  int8_t* out = nullptr;
+};
+
+// Rows that are to be made, in order; who makes some of them on the way moves next and made on.
+struct NoiseRows {
+  uint64_t seed = 0;
+  uint32_t epoch = 0;
+  const NoiseRow* next = nullptr;
+  const NoiseRow* end = nullptr;
+  uint32_t made = 0;  // elements of *next, a multiple of 64
 };
 
 struct Perturbation {
@@ -52,9 +70,10 @@ struct LinearCall {
   int shift = 0;  // 4 + log2 sqrt(in)
   BlockNoise noise;
   Perturbation perturbation;
-  int32_t* projection = nullptr;  // scratch [max(terms, 2), rows]
-  uint8_t flip = 0;               // 0x80 stores y as u8 activations
-  int8_t* y = nullptr;            // [rows, out]
+  int32_t* projection = nullptr;   // scratch [max(terms, 2), rows]
+  NoiseRows* meanwhile = nullptr;  // of which the product may make some beside its own work
+  uint8_t flip = 0;                // 0x80 stores y as u8 activations
+  int8_t* y = nullptr;             // [rows, out]
 };
 
 struct Isa {
@@ -73,15 +92,15 @@ struct Isa {
   void (*pack)(const int8_t* w, size_t out, size_t in, int8_t* panels, int32_t* compensation);
   void (*linear)(const LinearCall& call);
 
-  // Noise elements first ... first + count - 1 (multiples of 64), natural or panel order.
-  void (*noise)(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out);
-  void (*noise_panel)(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out);
-  // The sum of n values, a multiple of 64.
-  int32_t (*sum)(const int8_t* v, size_t n);
+  // Makes all that is left of the rows, in natural or panel order.
+  void (*noise)(NoiseRows rows);
+  void (*noise_panel)(NoiseRows rows);
+  // What b_sum of a block's noise is to be.
+  void (*sum_b)(const BlockNoise& noise, size_t pairs, size_t in, int32_t* b_sum);
 
-  // out = clip8(p + round(s z / 2^shift)), z_i = v_i * v_{n + i}.
-  void (*perturb_vector)(const int8_t* p, const int8_t* v, size_t n, int sign,
-                         Perturbation perturbation, int8_t* out);
+  // The two members' clip8(p + round(s z / 2^shift)), s = + and -, z_i = v_i * v_{n + i}, in place
+  // of the noise v of their pair.
+  void (*perturb_vector)(const int8_t* p, size_t n, Perturbation perturbation, int8_t* v);
   // out = clip8(row + round((sum_q a_q B_q) / 2^shift)), a_q with the member's sign; b: [terms, n].
   void (*embed)(const int8_t* row, const int32_t* a, const int8_t* b, int terms, size_t n,
                 Perturbation perturbation, int8_t* out);

@@ -1,6 +1,6 @@
 // The AVX-512 table (with VNNI, VBMI and VBMI2): noise, elementwise functions, the update. The
 // product is in isa_avx512_linear.cpp.
-#include "kernels/cpu/avx512.hpp"
+#include "kernels/cpu/avx512_noise.hpp"
 
 namespace eggroll::cpu {
 namespace {
@@ -8,112 +8,70 @@ namespace {
 // ---- noise
 // --------------------------------------------------------------------------------------------------------
 
-// Philox4x32 with eight counters in the low halves of 64-bit lanes. What the high halves hold is
-// rubbish: multiplications read low halves only. A round of one counter (c0, c1, c2, c3):
-//   p0 = c0 M0, p1 = c2 M1; c0 = high(p1) ^ c1 ^ k0, c1 = low(p1), c2 = high(p0) ^ c3 ^ k1, c3 =
-//   low(p0)
-// The blocks of a tensor and pair differ in c0 alone, so that half of the first two rounds is the
-// same for all of them.
-struct PhiloxTensor {
-  alignas(64) uint32_t k0[16], k1[16];  // the keys of the rounds
-  uint32_t c2_second;                   // what high(p0) of the first round makes into c2, and
-  uint32_t c0_third;                    // high(p1) of the second into c0,
-  uint32_t c2_third;                    // low(p0) of the first into c2,
-  uint32_t c3_third;
+// The groups take turns to hide the latency of the multiplications; six fill the registers.
+constexpr int kGroupsTogether = 6;
 
-  explicit PhiloxTensor(const NoiseAddress& at) {
-    const __m512i round = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const auto keys = [&](uint64_t key, uint32_t weyl) {
-      return _mm512_add_epi32(
-          _mm512_set1_epi32(static_cast<int32_t>(key)),
-          _mm512_mullo_epi32(round, _mm512_set1_epi32(static_cast<int32_t>(weyl))));
-    };
-    store(k0, keys(at.seed, kPhiloxWeyl0));
-    store(k1, keys(at.seed >> 32, kPhiloxWeyl1));
-    const auto key0 = static_cast<uint32_t>(at.seed), key1 = static_cast<uint32_t>(at.seed >> 32);
-    const uint64_t p1 = uint64_t{at.tensor} * kPhiloxMultiplier1;
-    const uint32_t c0 = static_cast<uint32_t>(p1 >> 32) ^ at.pair ^ key0;  // after the first round
-    const uint64_t p0 = uint64_t{c0} * kPhiloxMultiplier0;
-    c2_second = at.epoch ^ key1;
-    c0_third = static_cast<uint32_t>(p1) ^ (key0 + kPhiloxWeyl0);
-    c2_third = static_cast<uint32_t>(p0 >> 32) ^ (key1 + kPhiloxWeyl1);
-    c3_third = static_cast<uint32_t>(p0);
-  }
-};
-
-inline __m512i high_half(__m512i product) {
-  return _mm512_shuffle_epi32(product, static_cast<_MM_PERM_ENUM>(0xF5));
-}
-// a ^ b ^ key in every dword. The intrinsics make g++ 12 keep a vector of each key on the stack.
-inline __m512i xor_key(__m512i a, __m512i b, const uint32_t& key) {
-  asm("vpternlogd $0x96,%2%{1to16%},%1,%0" : "+v"(a) : "v"(b), "m"(key));
-  return a;
-}
-inline __m512i dwords(uint32_t v) { return _mm512_set1_epi32(static_cast<int32_t>(v)); }
-
-// 64 values a group from eight blocks each. The groups take turns to hide the latency of the
-// multiplications: with eight the rate is 1.1 times that of four, although not all fit registers.
 template <bool Panel, int Groups>
-inline void noise_groups(const PhiloxTensor& tensor, uint32_t block, int8_t* out) {
+inline void noise_groups(const PhiloxKeys& keys, const PhiloxStart* starts) {
   const __m512i m0 = _mm512_set1_epi64(kPhiloxMultiplier0);
   const __m512i m1 = _mm512_set1_epi64(kPhiloxMultiplier1);
-  __m512i c0[Groups], c1[Groups], c2[Groups], c3[Groups];
-#pragma GCC unroll 8
-  for (int g = 0; g < Groups; ++g) {
-    const __m512i counter = _mm512_add_epi32(dwords(block + 8 * static_cast<uint32_t>(g)),
-                                             _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
-    const __m512i first = _mm512_mul_epu32(counter, m0);  // p0 of the first round
-    const __m512i c2_now = _mm512_xor_si512(high_half(first), dwords(tensor.c2_second));
-    const __m512i second = _mm512_mul_epu32(c2_now, m1);  // p1 of the second
-    c0[g] = _mm512_xor_si512(high_half(second), dwords(tensor.c0_third));
-    c1[g] = second;
-    c2[g] = _mm512_xor_si512(first, dwords(tensor.c2_third));
-    c3[g] = dwords(tensor.c3_third);
-  }
-#pragma GCC unroll 1
-  for (int round = 2; round < kPhiloxRounds - 1; ++round)
-#pragma GCC unroll 8
-    for (int g = 0; g < Groups; ++g) {
-      const __m512i p0 = _mm512_mul_epu32(c0[g], m0), p1 = _mm512_mul_epu32(c2[g], m1);
-      c0[g] = xor_key(high_half(p1), c1[g], tensor.k0[round]);
-      c2[g] = xor_key(high_half(p0), c3[g], tensor.k1[round]);
-      c1[g] = p1;
-      c3[g] = p0;
-    }
-  // The last round leaves word 1 : word 0 and word 3 : word 2 together, eight bytes a counter.
-  constexpr __mmask16 kLowHalves = 0x5555;
-  const auto words = [&](__m512i product, __m512i c, uint32_t key) {
-    const __m512i swapped = _mm512_shuffle_epi32(product, static_cast<_MM_PERM_ENUM>(0xB1));
-    return _mm512_mask_ternarylogic_epi32(swapped, kLowHalves, c, dwords(key), 0x96);
-  };
-#pragma GCC unroll 8
-  for (int g = 0; g < Groups; ++g) {
-    const __m512i index_a = words(_mm512_mul_epu32(c2[g], m1), c1[g], tensor.k0[kPhiloxRounds - 1]);
-    const __m512i index_b = words(_mm512_mul_epu32(c0[g], m0), c3[g], tensor.k1[kPhiloxRounds - 1]);
-    const __m512i v = _mm512_add_epi8(
-        _mm512_permutex2var_epi8(load(kNoiseTableA), index_a, load(kNoiseTableA + 64)),
-        _mm512_permutex2var_epi8(load(kNoiseTableB), index_b, load(kNoiseTableB + 64)));
-    store(out + 64 * g, Panel ? transpose_dwords(v) : v);
-  }
+  Philox64 group[Groups];
+  unrolled<Groups>([&](auto g)
+                       __attribute__((always_inline)) { group[g].start(keys, starts[g], m0, m1); });
+  unrolled<kPhiloxRounds - 3>([&](auto round) __attribute__((always_inline)) {
+    unrolled<Groups>([&](auto g) __attribute__((always_inline)) {
+      group[g].round(keys, round + 2, m0, m1);
+      group[g].keep_order();
+    });
+  });
+  unrolled<Groups>([&](auto g) __attribute__((always_inline)) {
+    const __m512i v = group[g].values(keys, m0, m1, load(kNoiseTableA), load(kNoiseTableB));
+    store(starts[g].out, Panel ? transpose_dwords(v) : v);
+  });
 }
 
 template <bool Panel>
-void noise(const NoiseAddress& at, uint32_t first, size_t count, int8_t* out) {
-  const PhiloxTensor tensor(at);
-  uint32_t block = first / 8;
-  const auto make = [&]<int Groups>() {
-    for (; count >= 64 * Groups; count -= 64 * Groups, block += 8 * Groups, out += 64 * Groups)
-      noise_groups<Panel, Groups>(tensor, block, out);
-  };
-  make.template operator()<8>();
-  make.template operator()<4>();
-  make.template operator()<1>();
+void noise(NoiseRows rows) {
+  const PhiloxKeys keys(rows.seed, rows.epoch);
+  NoiseCursor cursor(rows, keys);
+  PhiloxStart starts[kGroupsTogether];
+  for (;;) {
+    int count = 0;
+    while (count < kGroupsTogether && cursor.more()) {
+      starts[count++] = cursor.here();
+      cursor.advance();
+      asm volatile("" : "+r"(count));  // unrolled, this loop is slower
+    }
+    if (count == kGroupsTogether) {
+      noise_groups<Panel, kGroupsTogether>(keys, starts);
+      continue;
+    }
+    int done = 0;
+    if (count >= 4) {
+      noise_groups<Panel, 4>(keys, starts);
+      done = 4;
+    }
+    for (; done < count; ++done) noise_groups<Panel, 1>(keys, starts + done);
+    return;
+  }
 }
 
-int32_t sum(const int8_t* v, size_t n) {
-  __m512i sums = _mm512_setzero_si512();
-  for (size_t i = 0; i < n; i += 64) dot4(sums, _mm512_set1_epi8(1), load(v + i));
-  return _mm512_reduce_add_epi32(sums);
+void sum_b(const BlockNoise& noise, size_t pairs, size_t in, int32_t* b_sum) {
+  const auto terms = static_cast<size_t>(noise.terms);
+  const size_t rows = pairs * terms;
+  for (size_t row = 0; row < rows; row += 4) {
+    const int8_t* b[4];
+    for (size_t k = 0; k < 4; ++k) {
+      const size_t at = std::min(row + k, rows - 1);
+      b[k] = noise.b + at / terms * noise.stride + at % terms * in;
+    }
+    __m512i sums[4] = {};
+    for (size_t i = 0; i < in; i += 64)
+      for (size_t k = 0; k < 4; ++k) dot4(sums[k], _mm512_set1_epi8(1), load(b[k] + i));
+    alignas(16) int32_t four[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(four), sums_of(sums[0], sums[1], sums[2], sums[3]));
+    std::copy_n(four, std::min<size_t>(4, rows - row), b_sum + row);
+  }
 }
 
 // ---- elementwise
@@ -128,18 +86,20 @@ inline __m512i clip16(__m512i v) {
 }
 inline __m256i flip32(__m256i v) { return _mm256_xor_si256(v, _mm256_set1_epi8(-128)); }
 
-void perturb_vector(const int8_t* p, const int8_t* v, size_t n, int sign, Perturbation perturbation,
-                    int8_t* out) {
-  const __m512i signs = _mm512_set1_epi16(static_cast<int16_t>(sign));
+void perturb_vector(const int8_t* p, size_t n, Perturbation perturbation, int8_t* v) {
   const __m512i half = _mm512_set1_epi16(static_cast<int16_t>(1 << (perturbation.shift - 1)));
   const __m128i shift = _mm_cvtsi32_si128(perturbation.shift);
   for (size_t i = 0; i < n; i += 32) {
-    __m512i z = _mm512_mullo_epi16(_mm512_mullo_epi16(wide32(v + i), wide32(v + n + i)),
-                                   signs);  // at most 63 * 63
-    if (perturbation.rounding == Rounding::nearest)
-      z = _mm512_add_epi16(z, _mm512_add_epi16(_mm512_srai_epi16(z, 15), half));
-    z = _mm512_add_epi16(wide32(p + i), _mm512_sra_epi16(z, shift));
-    store32(out + i, _mm256_max_epi8(_mm512_cvtsepi16_epi8(z), _mm256_set1_epi8(-127)));
+    const __m512i parameters = wide32(p + i);
+    const auto perturb = [&](__m512i z, int8_t* to) {  // at most 63 * 63
+      if (perturbation.rounding == Rounding::nearest)
+        z = _mm512_add_epi16(z, _mm512_add_epi16(_mm512_srai_epi16(z, 15), half));
+      z = _mm512_add_epi16(parameters, _mm512_sra_epi16(z, shift));
+      store32(to, _mm256_max_epi8(_mm512_cvtsepi16_epi8(z), _mm256_set1_epi8(-127)));
+    };
+    const __m512i z = _mm512_mullo_epi16(wide32(v + i), wide32(v + n + i));
+    perturb(z, v + i);
+    perturb(_mm512_sub_epi16(_mm512_setzero_si512(), z), v + n + i);
   }
 }
 
@@ -288,7 +248,7 @@ void outer_rows(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, si
     for (size_t g = 0; g < terms4; ++g)
       for (int j = 0; j < 4; ++j) dot4(offset[j], ones, load(w + g * 4 * kPanel + 64 * j));
     for (auto& o : offset) o = _mm512_sub_epi32(_mm512_setzero_si512(), o);
-    for_each_micro_tile(out, [&]<int Rows>(size_t row) {
+    for_each_micro_tile(0, out, [&]<int Rows>(size_t row) {
       outer_tile<Rows, Add>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
     });
   }
@@ -318,7 +278,7 @@ const Isa& isa_avx512() {
     table.linear = avx512::linear;
     table.noise = noise<false>;
     table.noise_panel = noise<true>;
-    table.sum = sum;
+    table.sum_b = sum_b;
     table.perturb_vector = perturb_vector;
     table.embed = embed;
     table.layer_norm = layer_norm;

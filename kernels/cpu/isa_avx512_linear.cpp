@@ -1,4 +1,5 @@
 // The AVX-512 table, part two: packed weights and the perturbed product.
+#include "kernels/cpu/avx512_noise.hpp"
 #include "kernels/cpu/avx512_perturbation.hpp"
 
 namespace eggroll::cpu {
@@ -11,36 +12,171 @@ constexpr size_t panel_order(size_t position) {
 // ---- perturbed product
 // --------------------------------------------------------------------------------------------
 
+template <int Rows>
+inline void start_sums(const LinearCall& c, size_t first, __m512i (&acc)[Rows][4]) {
+#pragma GCC unroll 6
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) acc[r][j] = load(c.w.compensation + first + 16 * j);
+}
+
 template <int Rows, Width W, Rounding R, bool ChooseBytes, typename WhatIsAhead>
 inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_t first,
                         WhatIsAhead ahead) {
   const size_t in = c.w.in;
   __m512i acc[Rows][4];
-#pragma GCC unroll 6
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) acc[r][j] = load(c.w.compensation + first + 16 * j);
+  start_sums(c, first, acc);
   accumulate<Int8Products>(acc, c.x + row * in, in, 4, panel, in / 4, ahead);
   finish_rows<Rows, W, R, ChooseBytes>(c, row, first, acc);
 }
 
-// Where members are perturbed, a tile of the first panel makes the projections of its rows, beside
-// the product before it, and the tiles of a panel ask for the next one together; behind the last
-// follow the weights of the next matrix.
+// ---- beside a product
+// --------------------------------------------------------------------------------------------------
+//
+// A product of four rows is as fast as one of six, leaves registers free and fills only the vector
+// pipes that multiply. Work that has nothing to do with it is put between its instructions: a piece
+// behind each of kGroups groups of inputs, again and again while there is more.
+
+// The projections of the four rows.
+struct ProjectionsBeside {
+  static constexpr int kGroups = 16;
+  const uint8_t* x;
+  size_t in;
+  const int8_t* b;
+  size_t stride;
+  __m512i products[4] = {};
+
+  ProjectionsBeside(const LinearCall& c, size_t row)
+      : x(c.x + row * c.w.in),
+        in(c.w.in),
+        b(c.noise.b + row / 2 * c.noise.stride),
+        stride(c.noise.stride) {}
+
+  bool more() const { return true; }
+
+  template <int Group>
+  [[gnu::always_inline]] void piece() {
+    if constexpr (Group % 4 == 1) {
+      constexpr int kRow = Group / 4;
+      dot4(products[kRow], load(x + kRow * in), load(b + kRow / 2 * stride));
+    }
+    if constexpr (Group == kGroups - 1) {
+      x += 4 * kGroups;
+      b += 4 * kGroups;
+    }
+  }
+
+  void finish(const LinearCall& c, int row) {
+    finish_projections</*Split=*/true, /*Pairs=*/2>(c, row / 2, 0, products);
+  }
+};
+
+// Noise that later products need, 64 values at a time.
+struct NoiseBeside {
+  static constexpr int kGroups = 8;
+  NoiseCursor& noise;
+  Philox64 philox;
+
+  explicit NoiseBeside(NoiseCursor& noise) : noise(noise) {}
+
+  bool more() const { return noise.more(); }
+
+  template <int Group>
+  [[gnu::always_inline]] void piece() {
+    static_assert(kPhiloxRounds == kGroups + 2);
+    const __m512i m0 = _mm512_set1_epi64(kPhiloxMultiplier0);
+    const __m512i m1 = _mm512_set1_epi64(kPhiloxMultiplier1);
+    if constexpr (Group == 0)
+      philox.start(noise.keys(), noise.here(), m0, m1);
+    else
+      philox.round(noise.keys(), Group + 1, m0, m1);
+    philox.keep_order();
+    if constexpr (Group == kGroups - 1) {
+      store(noise.here().out, philox.values(noise.keys(), m0, m1, load_again(kNoiseTableA),
+                                            load_again(kNoiseTableB)));
+      noise.advance();
+    }
+  }
+
+  void finish(const LinearCall&, int) {}
+
+ private:
+  // Not kept in a register from one time to the next.
+  [[gnu::always_inline]] static __m512i load_again(const int8_t* from) {
+    __m512i v;
+    asm volatile("vmovdqu64 %1,%0" : "=v"(v) : "m"(*reinterpret_cast<const __m512i_u*>(from)));
+    return v;
+  }
+};
+
+constexpr size_t kNearBytes = 32 << 10;  // of a panel, beside its rows in the first-level cache
+
+template <bool ChooseBytes, typename Beside>
+[[gnu::always_inline]] inline void linear_tile_beside(const LinearCall& c, int row,
+                                                      const int8_t* panel, size_t first,
+                                                      Ahead ahead, Beside beside) {
+  constexpr int kGroups = Beside::kGroups;
+  const size_t in = c.w.in;
+  __m512i acc[4][4];
+  start_sums(c, first, acc);
+  const uint8_t* x = c.x + row * in;
+  size_t groups = in / 4;
+  for (; groups > 0 && beside.more(); groups -= kGroups) {
+    unrolled<kGroups>([&](auto group) __attribute__((always_inline)) {
+      ahead.ask();
+      add_group<Int8Products>(acc, x + 4 * group, in, panel + 4 * kPanel * group);
+      beside.template piece<group>();
+    });
+    x += 4 * kGroups;
+    panel += 4 * kPanel * kGroups;
+  }
+  if (groups > 0) [[unlikely]]
+    accumulate<Int8Products>(acc, x, in, 4, panel, groups, ahead);
+  beside.finish(c, row);
+  finish_rows<4, Width::split, Rounding::nearest, ChooseBytes>(c, row, first, acc);
+}
+
+// Where members are perturbed, the tiles of the first panel make the projections of their rows, and
+// the tiles of a panel ask for the next one together; behind the last follow the weights of the
+// next matrix.
 template <Width W, Rounding R, bool ChooseBytes>
 void linear_rows(const LinearCall& c) {
   const size_t panel_bytes = kPanel * c.w.in, rows = static_cast<size_t>(c.rows);
+  NoiseRows nothing;
+  NoiseRows& meanwhile = c.meanwhile ? *c.meanwhile : nothing;
+  const PhiloxKeys keys(meanwhile.seed, meanwhile.epoch);
+  NoiseCursor noise(meanwhile, keys);
   for (size_t first = 0; first < c.w.out; first += kPanel) {
     const int8_t* panel = c.w.panels + first * c.w.in;
-    for_each_micro_tile(rows, [&]<int Rows>(size_t row) {
+    [[maybe_unused]] const auto ahead = [&](size_t row, size_t count) {
+      const char* next = reinterpret_cast<const char*>(panel + panel_bytes);
+      return Ahead{next + panel_bytes * row / rows, 4 * kPanel * count / rows};
+    };
+    size_t row = 0;
+    if constexpr (W == Width::split) {
+      // Tiles of four rows read a panel more often than those of six: it has to be near.
+      // Projections that end with their product delay it, which a short one does not hide.
+      const bool near = panel_bytes <= kNearBytes;
+      const bool projects = first == 0 && near && c.w.in >= 2 * kPanel;
+      const bool makes_noise = first > 0 && near;
+      // Five and six rows go better as one tile.
+      for (; (projects || (makes_noise && noise.more())) && (rows - row >= 7 || rows - row == 4);
+           row += 4) {
+        const auto at = static_cast<int>(row);
+        if (projects)
+          linear_tile_beside<ChooseBytes>(c, at, panel, first, ahead(row, 4),
+                                          ProjectionsBeside(c, row));
+        else
+          linear_tile_beside<ChooseBytes>(c, at, panel, first, ahead(row, 4), NoiseBeside(noise));
+      }
+    }
+    for_each_micro_tile(row, rows, [&]<int Rows>(size_t row) {
       const auto at = static_cast<int>(row);
       if constexpr (W == Width::none) {
         linear_tile<Rows, W, R, ChooseBytes>(c, at, panel, first, NothingAhead{});
       } else {
         if (first == 0) project<W == Width::split>(c, at, Rows);
-        const char* next = reinterpret_cast<const char*>(panel + panel_bytes);
-        linear_tile<Rows, W, R, ChooseBytes>(
-            c, at, panel, first, Ahead{next + panel_bytes * row / rows, 4 * kPanel * Rows / rows});
+        linear_tile<Rows, W, R, ChooseBytes>(c, at, panel, first, ahead(row, Rows));
       }
     });
   }

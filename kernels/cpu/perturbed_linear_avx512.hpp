@@ -113,7 +113,7 @@ void linear_rows(const CallOf<Products>& c, float scale) {
   for (size_t first = 0; first < c.out; first += kPanel) {
     const char* next = reinterpret_cast<const char*>(c.panels + (first + kPanel) * c.in);
     const size_t panel_bytes = kPanel * c.in * sizeof(typename Products::Element);
-    for_each_micro_tile(c.rows, [&]<int Rows>(size_t row) {
+    for_each_micro_tile(0, c.rows, [&]<int Rows>(size_t row) {
       if constexpr (IsPerturbed)
         if (first == 0) project<Products, Rows>(c, row, scale);
       linear_tile<Products, Rows, IsPerturbed>(

@@ -153,26 +153,38 @@ void portable_linear(const LinearCall& c) {
     }
 }
 
-[[maybe_unused]] void portable_noise(const NoiseAddress& at, uint32_t first, size_t count,
-                                     int8_t* out) {
-  for (size_t e = 0; e < count; e += 8) {
-    const PhiloxBlock block = noise_block(at, static_cast<uint32_t>((first + e) / 8));
-    for (int lane = 0; lane < 8; ++lane) out[e + lane] = noise_of_block(block, lane);
+[[maybe_unused]] void portable_noise(NoiseRows rows) {
+  for (; rows.next != rows.end; ++rows.next, rows.made = 0) {
+    const NoiseRow& row = *rows.next;
+    const NoiseAddress at{rows.seed, rows.epoch, row.tensor, row.pair};
+    for (uint32_t e = rows.made; e < row.count; e += 8) {
+      const PhiloxBlock block = noise_block(at, (row.first + e) / 8);
+      for (int lane = 0; lane < 8; ++lane) row.out[e + lane] = noise_of_block(block, lane);
+    }
   }
 }
 
-[[maybe_unused]] int32_t portable_sum(const int8_t* v, size_t n) {
-  int32_t sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += v[i];
-  return sum;
+[[maybe_unused]] void portable_sum_b(const BlockNoise& noise, size_t pairs, size_t in,
+                                     int32_t* b_sum) {
+  for (size_t pair = 0; pair < pairs; ++pair)
+    for (int q = 0; q < noise.terms; ++q) {
+      const int8_t* b = noise.b + pair * noise.stride + q * in;
+      int32_t sum = 0;
+      for (size_t i = 0; i < in; ++i) sum += b[i];
+      *b_sum++ = sum;
+    }
 }
 
-[[maybe_unused]] void portable_perturb_vector(const int8_t* p, const int8_t* v, size_t n, int sign,
-                                              Perturbation perturbation, int8_t* out) {
+[[maybe_unused]] void portable_perturb_vector(const int8_t* p, size_t n, Perturbation perturbation,
+                                              int8_t* v) {
   for (size_t i = 0; i < n; ++i) {
-    const int32_t z = sign * v[i] * v[n + i];
-    out[i] = static_cast<int8_t>(
-        clip8(p[i] + round_shift(z, perturbation.shift, perturbation.rounding)));
+    const int32_t z = v[i] * v[n + i];
+    const auto perturbed = [&](int32_t sz) {
+      return static_cast<int8_t>(
+          clip8(p[i] + round_shift(sz, perturbation.shift, perturbation.rounding)));
+    };
+    v[i] = perturbed(z);
+    v[n + i] = perturbed(-z);
   }
 }
 
@@ -346,7 +358,7 @@ constexpr Isa portable_isa(const char* name) {
           .linear = portable_linear<Products>,
           .noise = portable_noise,
           .noise_panel = portable_noise,
-          .sum = portable_sum,
+          .sum_b = portable_sum_b,
           .perturb_vector = portable_perturb_vector,
           .embed = portable_embed,
           .layer_norm = portable_layer_norm,

@@ -2,6 +2,7 @@
 // the update), with the noise made again and the pairs without a difference left out. Then the
 // step.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <thread>
 
@@ -17,7 +18,8 @@ namespace {
 // adding to Z costs little.
 constexpr size_t kOperandBytes = 640 << 10;
 constexpr size_t kFewestTerms = 512;
-constexpr size_t kUnitRows = 1024;  // rows of a tensor that one thread makes at a time
+constexpr size_t kUnitRows = 1024;    // rows of a tensor that one thread makes at a time
+constexpr size_t kFoursTogether = 4;  // of terms whose noise is made in one call
 
 // Equal parts, in fours, of all terms, of `columns` bytes each.
 size_t stretch_of(size_t terms, size_t columns) {
@@ -54,8 +56,8 @@ void CpuBackend::plan_update() {
   for (int t = 0; t < team_.size(); ++t)
     update_workspaces_.push_back(
         {Buffer<int8_t>(largest_left), Buffer<int8_t>(largest_right),
-         Buffer<int8_t>(4 *
-                        std::max<size_t>({largest_in, largest_out, 2 * settings_.shape.width}))});
+         Buffer<int8_t>(4 * std::max<size_t>(kFoursTogether * (largest_in + largest_out),
+                                             2 * settings_.shape.width))});
 }
 
 // The pairs come in fours of terms; a term is (pair, q). What is missing to a four adds nothing.
@@ -65,32 +67,45 @@ void CpuBackend::make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, ui
   const size_t r = settings_.noise_rank;
   const size_t in = tensor.cols, out = tensor.rows, rows = unit.rows;
   const size_t terms = active.size() * r;
-  const size_t longest = std::max(in, rows);
   if (terms == 0) std::fill_n(z, rows * in, 0);
   const size_t stretch = terms == 0 ? 0 : stretch_of(terms, rows + in);
   for (size_t first = 0; first < terms; first += stretch) {
     const size_t count = std::min(stretch, terms - first);
     const size_t fours = (count + 3) / 4;
-    for (size_t g = 0; g < fours; ++g) {
-      const int8_t* noise[4];
-      int8_t d[4], present[4];
-      const auto make = [&](size_t n, auto element_of_term) {
-        for (size_t k = 0; k < 4; ++k) {
-          const size_t term = first + 4 * g + k;
-          int8_t* row = w.noise.data() + k * longest;
-          noise[k] = row;
-          present[k] = term < terms;
-          d[k] = present[k] ? active[term / r].d : int8_t{0};
-          if (!present[k]) continue;
-          isa_.noise_panel({settings_.seed, epoch, unit.tensor,
-                            static_cast<uint32_t>(pairs_.first + active[term / r].pair)},
-                           static_cast<uint32_t>(element_of_term(term % r)), n, row);
+    for (size_t g = 0; g < fours; g += kFoursTogether) {
+      const size_t end = std::min(count, 4 * (g + kFoursTogether));
+      std::array<NoiseRow, 2 * 4 * kFoursTogether> noise;
+      size_t made = 0;
+      int8_t* to = w.noise.data();
+      for (size_t k = 4 * g; k < end; ++k) {
+        const ActivePair& pair = active[(first + k) / r];
+        const size_t q = (first + k) % r;
+        const auto row = [&](size_t element, size_t length) {
+          noise[made++] = {.tensor = unit.tensor,
+                           .pair = static_cast<uint32_t>(pairs_.first + pair.pair),
+                           .first = static_cast<uint32_t>(element),
+                           .count = static_cast<uint32_t>(length),
+                           .out = to};
+          to += length;
+        };
+        row(q * in, in);
+        row(r * in + q * out + unit.first_row, rows);
+      }
+      isa_.noise_panel({settings_.seed, epoch, noise.data(), noise.data() + made});
+      for (size_t k = 4 * g; k < end; k += 4) {
+        const int8_t *b[4], *a[4];
+        int8_t present[4] = {}, d[4] = {};
+        for (size_t i = 0; i < 4; ++i) {
+          const size_t term = std::min(k + i, end - 1);  // of those behind the last any will do
+          b[i] = noise[2 * (term - 4 * g)].out;
+          a[i] = noise[2 * (term - 4 * g) + 1].out;
+          if (k + i >= end) continue;
+          present[i] = 1;
+          d[i] = active[(first + term) / r].d;
         }
-      };
-      make(in, [&](size_t q) { return q * in; });
-      isa_.interleave(noise, present, in, 0, w.right.data() + g * 4 * kPanel, fours * 4 * kPanel);
-      make(rows, [&](size_t q) { return r * in + q * out + unit.first_row; });
-      isa_.interleave(noise, d, rows, 0x80, w.left.data() + g * 4 * rows, 4 * kPanel);
+        isa_.interleave(b, present, in, 0, w.right.data() + k * kPanel, fours * 4 * kPanel);
+        isa_.interleave(a, d, rows, 0x80, w.left.data() + k * rows, 4 * kPanel);
+      }
     }
     isa_.outer(reinterpret_cast<const uint8_t*>(w.left.data()), w.right.data(), fours, rows, in,
                first > 0, z);
@@ -100,11 +115,17 @@ void CpuBackend::make_matrix_rows(UpdateWorkspace& w, const UpdateUnit& unit, ui
 void CpuBackend::make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
                              std::span<const ActivePair> active, int32_t* z) const {
   std::fill_n(z, unit.rows, 0);
-  for (const ActivePair& pair : active) {
-    isa_.noise(
-        {settings_.seed, epoch, unit.tensor, static_cast<uint32_t>(pairs_.first + pair.pair)}, 0,
-        2 * unit.rows, w.noise.data());
-    isa_.outer_vector(w.noise.data(), pair.d, unit.rows, z);
+  for (size_t first = 0; first < active.size(); first += 4) {
+    const size_t count = std::min<size_t>(4, active.size() - first);
+    std::array<NoiseRow, 4> rows;
+    for (size_t k = 0; k < count; ++k)
+      rows[k] = {.tensor = unit.tensor,
+                 .pair = static_cast<uint32_t>(pairs_.first + active[first + k].pair),
+                 .count = 2 * unit.rows,
+                 .out = w.noise.data() + k * 2 * unit.rows};
+    isa_.noise({settings_.seed, epoch, rows.data(), rows.data() + count});
+    for (size_t k = 0; k < count; ++k)
+      isa_.outer_vector(rows[k].out, active[first + k].d, unit.rows, z);
   }
 }
 

@@ -205,22 +205,21 @@ TEST_P(Elementwise, ExponentialsAddUpForEveryLogit) {
 TEST_P(Elementwise, VectorsArePerturbedExactlyByEveryProductOfTwoFactors) {
   for (Rounding rounding : {Rounding::nearest, Rounding::floor})
     for (int shift : {5, 8, 12})
-      for (int sign : {1, -1})
-        for (int first = -kNoiseMax; first <= kNoiseMax; ++first) {
-          constexpr size_t n = 128;
-          std::vector<int8_t> v(2 * n, static_cast<int8_t>(first)), p(n);
-          for (size_t i = 0; i < n; ++i) {
-            v[n + i] =
-                static_cast<int8_t>(std::min<int>(kNoiseMax, static_cast<int>(i) - kNoiseMax));
-            p[i] = static_cast<int8_t>(i % 3 == 0 ? 127 : i % 3 == 1 ? -127 : first);
-          }
-          Guarded<int8_t> out(n);
-          isa().perturb_vector(p.data(), v.data(), n, sign, {shift, rounding}, out.data());
-          for (size_t i = 0; i < n; ++i)
-            ASSERT_EQ(out[i],
-                      clip8(p[i] + round_perturbation(v[i] * v[n + i], sign, shift, rounding)));
-          ASSERT_TRUE(out.margins_are_untouched());
+      for (int first = -kNoiseMax; first <= kNoiseMax; ++first) {
+        constexpr size_t n = 128;
+        std::vector<int8_t> v(2 * n, static_cast<int8_t>(first)), p(n);
+        for (size_t i = 0; i < n; ++i) {
+          v[n + i] = static_cast<int8_t>(std::min<int>(kNoiseMax, static_cast<int>(i) - kNoiseMax));
+          p[i] = static_cast<int8_t>(i % 3 == 0 ? 127 : i % 3 == 1 ? -127 : first);
         }
+        Guarded<int8_t> pair(2 * n);
+        std::copy(v.begin(), v.end(), pair.data());
+        isa().perturb_vector(p.data(), n, {shift, rounding}, pair.data());
+        for (size_t i = 0; i < 2 * n; ++i)
+          ASSERT_EQ(pair[i], clip8(p[i % n] + round_perturbation(v[i % n] * v[n + i % n],
+                                                                 i < n ? 1 : -1, shift, rounding)));
+        ASSERT_TRUE(pair.margins_are_untouched());
+      }
 }
 
 TEST_P(Elementwise, EmbeddingsArePerturbedExactlyAtEveryRank) {
@@ -246,32 +245,67 @@ TEST_P(Elementwise, EmbeddingsArePerturbedExactlyAtEveryRank) {
         }
 }
 
-// Every count and place of whole groups, so that each way a table cuts them is there.
+// Every length and place of rows, alone and together, so that each way a table cuts them is there.
 TEST_P(Elementwise, NoiseIsTheLawWhereverItBegins) {
   Random random(7);
   const auto word = [&] { return static_cast<uint32_t>(random()); };
   for (size_t groups = 1; groups <= 21; ++groups)
-    for (uint32_t first : {0u, 64u, 5u * 64u, 0xFFFF8000u}) {
-      const NoiseAddress at{random(), word(), word(), word()};
-      const size_t n = groups * kPanel;
-      std::vector<int8_t> expected(n);
-      for (size_t i = 0; i < n; ++i)
-        expected[i] = noise_element(at, first + static_cast<uint32_t>(i));
-      Guarded<int8_t> natural(n), panels(n);
-      isa().noise(at, first, n, natural.data());
-      isa().noise_panel(at, first, n, panels.data());
-      const std::vector<int8_t> in_order = GetParam().in_panel_order(expected);
-      int32_t sum = 0;
-      for (size_t i = 0; i < n; ++i) {
-        ASSERT_EQ(natural[i], expected[i]) << groups << " groups, element " << first + i;
-        ASSERT_EQ(panels[i], in_order[i]) << groups << " groups, position " << i;
-        sum += expected[i];
+    for (uint32_t first : {0u, 64u, 5u * 64u, 0xFFFF8000u})
+      for (size_t rows : {1, 2, 3, 5}) {
+        const uint64_t seed = random();
+        const uint32_t epoch = word();
+        const size_t n = groups * kPanel;
+        Guarded<int8_t> natural(rows * n), panels(rows * n);
+        std::vector<NoiseRow> to_natural, to_panels;
+        for (size_t row = 0; row < rows; ++row) {
+          to_natural.push_back(
+              {word(), word(), first, static_cast<uint32_t>(n), natural.data() + row * n});
+          to_panels.push_back(to_natural.back());
+          to_panels.back().out = panels.data() + row * n;
+        }
+        // What is said to be there already stays as it is.
+        const size_t made = rows % 2 == 0 ? random() % groups * kPanel : 0;
+        isa().noise({seed, epoch, to_natural.data(), to_natural.data() + rows,
+                     static_cast<uint32_t>(made)});
+        isa().noise_panel({seed, epoch, to_panels.data(), to_panels.data() + rows});
+        for (size_t row = 0; row < rows; ++row) {
+          const NoiseAddress at{seed, epoch, to_natural[row].tensor, to_natural[row].pair};
+          std::vector<int8_t> expected(n);
+          for (size_t i = 0; i < n; ++i)
+            expected[i] = noise_element(at, first + static_cast<uint32_t>(i));
+          const std::vector<int8_t> in_order = GetParam().in_panel_order(expected);
+          for (size_t i = 0; i < n; ++i) {
+            if (row == 0 && i < made)
+              ASSERT_EQ(natural[i], 0x5A);
+            else
+              ASSERT_EQ(natural[row * n + i], expected[i])
+                  << groups << " groups, row " << row << ", element " << first + i;
+            ASSERT_EQ(panels[row * n + i], in_order[i])
+                << groups << " groups, row " << row << ", position " << i;
+          }
+        }
+        ASSERT_TRUE(natural.margins_are_untouched() && panels.margins_are_untouched());
       }
-      ASSERT_EQ(isa().sum(natural.data(), n), sum);
-      ASSERT_TRUE(natural.margins_are_untouched() && panels.margins_are_untouched());
-    }
-  const std::vector<int8_t> lowest(65536, -128);
-  EXPECT_EQ(isa().sum(lowest.data(), lowest.size()), -128 * 65536);
+  isa().noise({1, 2, nullptr, nullptr});
+}
+
+TEST_P(Elementwise, NoiseIsSummedByPairAndTerm) {
+  Random random(11);
+  for (size_t pairs : {1, 2, 3, 5, 24})
+    for (int terms : {1, 3, 4})
+      for (size_t n : {64, 256, 65536}) {
+        if (n > 256 && pairs * static_cast<size_t>(terms) > 4) continue;
+        const size_t r = static_cast<size_t>(terms), stride = r * (n + 128);
+        std::vector<int8_t> values =
+            n > 256 ? std::vector<int8_t>(pairs * stride, -128) : many(random, pairs * stride, 127);
+        Guarded<int32_t> sums(pairs * r);
+        isa().sum_b({.b = values.data(), .stride = stride, .terms = terms}, pairs, n, sums.data());
+        for (size_t at = 0; at < pairs * r; ++at) {
+          const auto from = values.begin() + static_cast<ptrdiff_t>(at / r * stride + at % r * n);
+          ASSERT_EQ(sums[at], std::accumulate(from, from + static_cast<ptrdiff_t>(n), 0));
+        }
+        ASSERT_TRUE(sums.margins_are_untouched());
+      }
 }
 
 TEST_P(Elementwise, NoiseRowsComeTogetherInNaturalOrderTimesTheirDifferences) {

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <random>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "tests/support/isa_tables.hpp"
@@ -174,7 +175,7 @@ struct Run {
 };
 
 void expect_products(const IsaTable& table, const Problem& p, const Operands& operands,
-                     Packed& packed, const Run& run) {
+                     Packed& packed, const Run& run, NoiseRows* meanwhile = nullptr) {
   const auto [in, out, terms, most_rows] = p.shape;
   ASSERT_LE(static_cast<size_t>(run.rows), most_rows);
   const BeforeAHole<uint8_t> x(std::span(operands.x).first(static_cast<size_t>(run.rows) * in));
@@ -188,6 +189,7 @@ void expect_products(const IsaTable& table, const Problem& p, const Operands& op
                                terms * (in + out), operands.b_sum.data(), terms},
                      .perturbation = run.perturbation,
                      .projection = projection.data(),
+                     .meanwhile = meanwhile,
                      .flip = run.flip,
                      .y = y.data()});
   size_t wrong = 0;
@@ -299,6 +301,62 @@ TEST(LinearPanels, EveryOutputHasItsOwnPlace) {
     Packed packed(table, p);
     for (int rows : {13, kMostRows}) expect_products(table, p, operands, packed, {rows, 8, {}, 0});
   }
+}
+
+// Noise for other products, from none to more than a product has room for, in rows of many lengths
+// of which the first may be there in part: what is made is the law, the rest is not touched.
+TEST(LinearMeanwhile, NoiseIsMadeBesideAProduct) {
+  Random random(12);
+  bool some = false, all = false;
+  for (const Shape shape : {Shape{64, 128, 1}, Shape{256, 192, 1}, Shape{128, 320, 2}}) {
+    const Problem p = make_problem(shape, Fill::random, random);
+    const Operands operands(p);
+    for (const IsaTable& table : isa_tables()) {
+      Packed packed(table, p);
+      for (int rows : {2, 4, 6, 8, 10, 12, 14, 48, kMostRows})
+        for (size_t count : {0, 1, 2, 7, 40}) {
+          std::vector<NoiseRow> noise;
+          size_t elements = 0;
+          for (size_t k = 0; k < count; ++k) {
+            noise.push_back({static_cast<uint32_t>(random()), static_cast<uint32_t>(random()),
+                             static_cast<uint32_t>(random() % 9 * kPanel),
+                             static_cast<uint32_t>((1 + random() % 20) * kPanel)});
+            elements += noise.back().count;
+          }
+          Guarded<int8_t> values(elements);
+          elements = 0;
+          for (NoiseRow& row : noise) {
+            row.out = values.data() + elements;
+            elements += row.count;
+          }
+          const uint32_t there =
+              count % 2 == 0 ? 0
+                             : static_cast<uint32_t>(random() % (noise[0].count / kPanel) * kPanel);
+          NoiseRows left{random(), 3, noise.data(), noise.data() + count, there};
+          expect_products(table, p, operands, packed, {rows, 8, {8, Rounding::nearest}, 0x80},
+                          &left);
+          size_t at = 0;
+          for (const NoiseRow& row : noise)
+            for (uint32_t i = 0; i < row.count; ++i, ++at) {
+              const bool made = &row < left.next ? &row != noise.data() || i >= there
+                                                 : &row == left.next && i < left.made &&
+                                                       (&row != noise.data() || i >= there);
+              const int8_t expected =
+                  made ? noise_element({left.seed, 3, row.tensor, row.pair}, row.first + i) : 0x5A;
+              ASSERT_EQ(values[at], expected) << table.isa->name << ", rows " << rows << ", row "
+                                              << &row - noise.data() << ", element " << i;
+            }
+          ASSERT_TRUE(values.margins_are_untouched());
+          some |= left.next != noise.data() && left.next != left.end;
+          all |= count > 0 && left.next == left.end;
+        }
+    }
+  }
+  // Where no table makes noise beside products, this says nothing.
+  const bool makes_some = std::ranges::any_of(
+      isa_tables(), [](const IsaTable& t) { return std::string_view(t.isa->name) == "avx512"; });
+  EXPECT_EQ(some, makes_some);
+  EXPECT_EQ(all, makes_some);
 }
 
 // Every element of A with projections of every size that is not clipped, and nothing else in the
