@@ -130,61 +130,61 @@ inline void add_perturbation(const LinearCall& c, const int8_t* a, int row, __m5
   }
 }
 
+// What the ends of rows read again and again, from memory: g++ 12 puts constants together in
+// registers, at two instructions a time.
+struct EndConstants {
+  uint8_t four_times[4][64];  // byte n of dword 4 L + e of [j]: e + 4 j
+  uint8_t middle_bytes[64];   // of the words of two vectors, in the lane order of packs_epi32
+  int8_t least[64];
+};
+alignas(64) inline constexpr EndConstants kEnd = [] {
+  EndConstants c{};
+  for (size_t n = 0; n < 64; ++n) {
+    for (size_t j = 0; j < 4; ++j) c.four_times[j][n] = static_cast<uint8_t>(n / 4 % 4 + 4 * j);
+    const size_t lane = n / 16, word = n % 16 / 2, byte = n % 2;
+    c.middle_bytes[n] =
+        static_cast<uint8_t>(64 * (word / 4) + 16 * lane + 4 * (word % 4) + byte + 1);
+    c.least[n] = -127;
+  }
+  return c;
+}();
+
 // Rows 2 i and 2 i + 1 are a pair and share A.
 template <int Rows>
 inline void add_split_perturbations(const LinearCall& c, int row, size_t first,
                                     __m512i (&acc)[Rows][4]) {
-  const __m512i four_times =
-      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3));
+  const int8_t* a = c.noise.a + static_cast<size_t>(row / 2) * c.noise.stride + first;
+  const int32_t* factors = c.projection + 2 * row;
 #pragma GCC unroll 3
-  for (int pair = 0; pair < Rows / 2; ++pair) {
+  for (int pair = 0; pair < Rows / 2; ++pair, a += c.noise.stride, factors += 4) {
     const int r = 2 * pair;
-    const __m512i a =
-        load(c.noise.a + static_cast<size_t>(row / 2 + pair) * c.noise.stride + first);
-    const int32_t* factors = c.projection + 2 * (row + r);
+    const __m512i as = load(a);
     const __m512i low0 = _mm512_set1_epi32(factors[0]), high0 = _mm512_set1_epi32(factors[1]);
     const __m512i low1 = _mm512_set1_epi32(factors[2]), high1 = _mm512_set1_epi32(factors[3]);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       // Both words of dword 4 L + e: element 16 L + 4 j + e of a.
-      const __m512i words = _mm512_srai_epi16(
-          _mm512_shuffle_epi8(
-              a, _mm512_add_epi8(four_times, _mm512_set1_epi8(static_cast<char>(4 * j)))),
-          8);
+      const __m512i words = _mm512_srai_epi16(_mm512_shuffle_epi8(as, load(kEnd.four_times[j])), 8);
       add_words(acc[r][j], _mm512_mulhrs_epi16(words, low0), high0);
       add_words(acc[r + 1][j], _mm512_mulhrs_epi16(words, low1), high1);
     }
   }
 }
 
-// Middle bytes of 32-bit sums as words, in the lane order of packs_epi32.
-inline __m512i middle_bytes(__m512i low, __m512i high) {
-  alignas(64) static constexpr auto kIndex = [] {
-    std::array<uint8_t, 64> index{};
-    for (size_t lane = 0; lane < 4; ++lane)
-      for (size_t word = 0; word < 8; ++word)
-        for (size_t byte = 0; byte < 2; ++byte)
-          index[16 * lane + 2 * word + byte] =
-              static_cast<uint8_t>(64 * (word / 4) + 16 * lane + 4 * (word % 4) + byte + 1);
-    return index;
-  }();
-  return _mm512_permutex2var_epi8(low, load(kIndex.data()), high);
-}
-
 // The sums of one row, shifted and clipped, to 64 bytes.
 template <bool ChooseBytes>
-inline void store_clipped(const LinearCall& c, const __m512i (&acc)[4], int8_t* to) {
+inline void store_clipped(const __m512i (&acc)[4], int shift, __m512i flip, int8_t* to) {
   __m512i low, high;
   if constexpr (ChooseBytes) {
-    low = middle_bytes(acc[0], acc[1]);
-    high = middle_bytes(acc[2], acc[3]);
+    low = _mm512_permutex2var_epi8(acc[0], load(kEnd.middle_bytes), acc[1]);
+    high = _mm512_permutex2var_epi8(acc[2], load(kEnd.middle_bytes), acc[3]);
   } else {
-    const __m128i shift = _mm_cvtsi32_si128(c.shift);
-    low = _mm512_packs_epi32(_mm512_sra_epi32(acc[0], shift), _mm512_sra_epi32(acc[1], shift));
-    high = _mm512_packs_epi32(_mm512_sra_epi32(acc[2], shift), _mm512_sra_epi32(acc[3], shift));
+    const __m128i by = _mm_cvtsi32_si128(shift);
+    low = _mm512_packs_epi32(_mm512_sra_epi32(acc[0], by), _mm512_sra_epi32(acc[1], by));
+    high = _mm512_packs_epi32(_mm512_sra_epi32(acc[2], by), _mm512_sra_epi32(acc[3], by));
   }
-  store(to, _mm512_xor_si512(_mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(-127)),
-                             _mm512_set1_epi8(static_cast<char>(c.flip))));
+  store(to,
+        _mm512_xor_si512(_mm512_max_epi8(_mm512_packs_epi16(low, high), load(kEnd.least)), flip));
 }
 
 // The end of Rows rows from row on (2 i and 2 i + 1 are a pair) at the outputs first ... first
@@ -192,13 +192,17 @@ inline void store_clipped(const LinearCall& c, const __m512i (&acc)[4], int8_t* 
 template <int Rows, Width W, Rounding R, bool ChooseBytes>
 inline void finish_rows(const LinearCall& c, int row, size_t first, __m512i (&acc)[Rows][4]) {
   if constexpr (W == Width::split) add_split_perturbations<Rows>(c, row, first, acc);
+  const size_t out = c.w.out;
+  const int shift = c.shift;
+  const __m512i flip = _mm512_set1_epi8(static_cast<char>(c.flip));
+  int8_t* y = c.y + row * out + first;
 #pragma GCC unroll 6
-  for (int r = 0; r < Rows; ++r) {
+  for (int r = 0; r < Rows; ++r, y += out) {
     if constexpr (W == Width::narrow || W == Width::wide)
       add_perturbation<W, R>(
           c, c.noise.a + static_cast<size_t>((row + r) / 2) * c.noise.stride + first, row + r,
           acc[r]);
-    store_clipped<ChooseBytes>(c, acc[r], c.y + (row + r) * c.w.out + first);
+    store_clipped<ChooseBytes>(acc[r], shift, flip, y);
   }
 }
 

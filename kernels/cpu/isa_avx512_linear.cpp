@@ -146,11 +146,12 @@ void linear_rows(const LinearCall& c) {
   NoiseRows& meanwhile = c.meanwhile ? *c.meanwhile : nothing;
   const PhiloxKeys keys(meanwhile.seed, meanwhile.epoch);
   NoiseCursor noise(meanwhile, keys);
+  const size_t ahead_256 = (256 * 4 * kPanel + rows - 1) / rows;  // bytes a row and group, 256-fold
   for (size_t first = 0; first < c.w.out; first += kPanel) {
     const int8_t* panel = c.w.panels + first * c.w.in;
     [[maybe_unused]] const auto ahead = [&](size_t row, size_t count) {
       const char* next = reinterpret_cast<const char*>(panel + panel_bytes);
-      return Ahead{next + panel_bytes * row / rows, 4 * kPanel * count / rows};
+      return Ahead{next + c.w.in / 4 * row * ahead_256 / 256, count * ahead_256 / 256};
     };
     size_t row = 0;
     if constexpr (W == Width::split) {
