@@ -16,7 +16,7 @@ namespace eggroll {
 
 struct UpdateReport {
   uint64_t changed = 0;      // parameters that moved
-  double reconstruct_s = 0;  // own pairs' share of Z
+  double reconstruct_s = 0;  // own pairs' share of Z; of a single rank the step as well
   double all_reduce_s = 0;   // moving messages meanwhile, and what was left to wait for
   double step_s = 0;
   bool sums_travel_wide = false;  // some bucket needed 64 bits on the wire

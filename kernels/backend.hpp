@@ -148,6 +148,10 @@ class Backend {
   //   sigma_delta  M += Z; by the number of whole thresholds in M, which M loses
   // clipped to +-127. `wide` says which of the two sums holds Z.
   virtual void step(size_t bucket, const StepRule& rule, bool wide) = 0;
+  // Both for a rank that is alone: its sums, which must fit 32 bits, are all there is, and every
+  // bucket is moved by them. What partial_update gives out afterwards is of no use.
+  virtual void reconstruct_and_step(uint32_t noise_epoch, std::span<const int8_t> d,
+                                    const StepRule& rule);
   // How many parameters the steps since the last call changed; waits until they are done.
   virtual uint64_t take_changed() = 0;
 

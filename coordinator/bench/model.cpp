@@ -61,24 +61,18 @@ class Bench {
     return watch.elapsed_s();
   }
 
-  // The update of the last evaluation: reconstruction, and the step.
-  struct Update {
-    double reconstruct_s, step_s;
-  };
-  Update update() {
+  // The update of the last evaluation: reconstruction and step.
+  double update() {
     std::vector<int32_t> difference(score_.size() / 2);
     for (size_t j = 0; j < difference.size(); ++j)
       difference[j] = score_[2 * j] - score_[2 * j + 1];
     const ShapedPopulation shaped = shape(difference, FitnessRule::levels);
-    Stopwatch watch;
-    backend_->reconstruct(static_cast<uint32_t>(generation_++), shaped.d, false,
-                          {[](size_t) {}, [] {}});
-    const double reconstruct_s = watch.lap_s();
     const int64_t threshold = 2 * noise_deviation(shaped.sum_squares, 1);
-    for (size_t b = 0; b < backend_->buckets().size(); ++b)
-      backend_->step(b, {threshold, threshold}, false);
+    Stopwatch watch;
+    backend_->reconstruct_and_step(static_cast<uint32_t>(generation_++), shaped.d,
+                                   {threshold, threshold});
     backend_->take_changed();
-    return {reconstruct_s, watch.elapsed_s()};
+    return watch.elapsed_s();
   }
 
   // The unperturbed model over as many tokens; with its exact loss, which evaluation does not have.
@@ -137,20 +131,19 @@ Generations run(const Settings& settings, bool beside_one_thread) {
   for (int r = -1; r < settings.repetitions; ++r) {
     const double pure_s = bench.pure();
     const double evaluate_s = bench.evaluate();
-    const auto [reconstruct_s, step_s] = bench.update();
+    const double update_s = bench.update();
     double single_s = 0;
     if (single) {
       single_s = single->evaluate();
-      const auto [single_reconstruct_s, single_step_s] = single->update();
-      single_s += single_reconstruct_s + single_step_s;
+      single_s += single->update();
     }
     const double operations_a_second = ceiling_of(team, settings.slice_s);
     if (r < 0) continue;  // warm-up
-    const double whole_s = evaluate_s + reconstruct_s + step_s;
+    const double whole_s = evaluate_s + update_s;
     pure.push_back(bench.pure_tokens() / pure_s);
     evaluation.push_back(bench.tokens() / evaluate_s);
     generation.push_back(bench.tokens() / whole_s);
-    share.push_back((reconstruct_s + step_s) / whole_s);
+    share.push_back(update_s / whole_s);
     ceiling.push_back(operations_a_second);
     on_one_thread.push_back(single ? bench.tokens() / single_s : 0);
   }

@@ -83,6 +83,8 @@ class CpuBackend final : public Backend {
   int64_t largest_magnitude(size_t bucket) override;
   void narrow(size_t bucket) override;
   void step(size_t bucket, const StepRule& rule, bool wide) override;
+  void reconstruct_and_step(uint32_t noise_epoch, std::span<const int8_t> d,
+                            const StepRule& rule) override;
   uint64_t take_changed() override { return std::exchange(changed_, 0); }
 
   StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first,
@@ -125,6 +127,8 @@ class CpuBackend final : public Backend {
                         std::span<const ActivePair> active, int32_t* z) const;
   void make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
                    std::span<const ActivePair> active, int32_t* z) const;
+  uint64_t step_range(size_t first, size_t count, int64_t threshold, bool wide);
+  int64_t threshold_of(size_t bucket, const StepRule& rule) const;
 
   uint64_t slot_bytes() const { return uint64_t{settings_.shape.layers} * settings_.shape.width; }
   Perturbation matrix_perturbation() const;

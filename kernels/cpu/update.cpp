@@ -29,6 +29,15 @@ size_t stretch_of(size_t terms, size_t columns) {
   return 4 * ((fours + parts - 1) / parts);
 }
 
+constexpr const char* kOneDifferenceEach = "one difference for each assigned pair";
+
+std::vector<ActivePair> active_pairs(std::span<const int8_t> d) {
+  std::vector<ActivePair> active;
+  for (size_t j = 0; j < d.size(); ++j)
+    if (d[j] != 0) active.push_back({static_cast<uint32_t>(j), d[j]});
+  return active;
+}
+
 }  // namespace
 
 void CpuBackend::plan_update() {
@@ -141,11 +150,9 @@ void CpuBackend::make_unit(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t 
 
 void CpuBackend::reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, bool wide,
                              const ReconstructionProgress& progress) {
-  require(d.size() == pairs_.count, "one difference for each assigned pair");
+  require(d.size() == pairs_.count, kOneDifferenceEach);
   if (wide && wide_z_.size() == 0) wide_z_ = Buffer<int64_t>(layout_.size());
-  std::vector<ActivePair> active;
-  for (size_t j = 0; j < d.size(); ++j)
-    if (d[j] != 0) active.push_back({static_cast<uint32_t>(j), d[j]});
+  const std::vector<ActivePair> active = active_pairs(d);
   const size_t stretch =
       wide ? kPairsWithin32Bits / settings_.noise_rank : std::max<size_t>(active.size(), 1);
 
@@ -207,38 +214,63 @@ void CpuBackend::narrow(size_t bucket) {
                          [](int64_t z) { return static_cast<int32_t>(z); });
 }
 
+int64_t CpuBackend::threshold_of(size_t bucket, const StepRule& rule) const {
+  return std::max<int64_t>(
+      1, bucket_is_vectors_[bucket] ? rule.vector_threshold : rule.matrix_threshold);
+}
+
+// Returns how many of these parameters moved.
+uint64_t CpuBackend::step_range(size_t first, size_t count, int64_t threshold, bool wide) {
+  int8_t* parameters = parameters_.data() + first;
+  if (wide) {
+    const int64_t* z = wide_z_.data() + first;
+    uint64_t moved = 0;
+    for (size_t i = 0; i < count; ++i)
+      moved +=
+          settings_.update == UpdateRule::threshold
+              ? step_by_sign(z[i], threshold, parameters[i])
+              : step_by_evidence(z[i], threshold, accumulators_.data()[first + i], parameters[i]);
+    return moved;
+  }
+  if (settings_.update == UpdateRule::threshold)
+    return isa_.step_threshold(z_.data() + first, threshold, count, parameters);
+  return isa_.step_sigma_delta(z_.data() + first, threshold, count, accumulators_.data() + first,
+                               parameters);
+}
+
 void CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
   const auto [offset, size] = buckets_[bucket];
-  const int64_t threshold = std::max<int64_t>(
-      1, bucket_is_vectors_[bucket] ? rule.vector_threshold : rule.matrix_threshold);
+  const int64_t threshold = threshold_of(bucket, rule);
+  packed_is_current_ = false;
+  constexpr size_t kPiece = 65536;  // below this, waking the team costs more than the work
+  if (size <= kPiece) {
+    changed_ += step_range(offset, size, threshold, wide);
+    return;
+  }
+  std::atomic<uint64_t> changed{0};
+  team_.for_each(
+      (size + kPiece - 1) / kPiece, [&, offset = offset, size = size](int, uint64_t piece) {
+        const size_t first = piece * kPiece;
+        changed += step_range(offset + first, std::min(kPiece, size - first), threshold, wide);
+      });
+  changed_ += changed;
+}
+
+// A unit is stepped by the thread that made it, while its sums are in the nearer caches.
+void CpuBackend::reconstruct_and_step(uint32_t noise_epoch, std::span<const int8_t> d,
+                                      const StepRule& rule) {
+  require(d.size() == pairs_.count, kOneDifferenceEach);
+  const std::vector<ActivePair> active = active_pairs(d);
   packed_is_current_ = false;
   std::atomic<uint64_t> changed{0};
-  const auto step_range = [&](size_t first, size_t count) {
-    int8_t* parameters = parameters_.data() + first;
-    uint64_t moved = 0;
-    if (wide) {
-      const int64_t* z = wide_z_.data() + first;
-      for (size_t i = 0; i < count; ++i)
-        moved +=
-            settings_.update == UpdateRule::threshold
-                ? step_by_sign(z[i], threshold, parameters[i])
-                : step_by_evidence(z[i], threshold, accumulators_.data()[first + i], parameters[i]);
-    } else if (settings_.update == UpdateRule::threshold) {
-      moved = isa_.step_threshold(z_.data() + first, threshold, count, parameters);
-    } else {
-      moved = isa_.step_sigma_delta(z_.data() + first, threshold, count,
-                                    accumulators_.data() + first, parameters);
-    }
-    changed += moved;
-  };
-  constexpr size_t kPiece = 65536;  // below this, waking the team costs more than the work
-  if (size <= kPiece)
-    step_range(offset, size);
-  else
-    team_.for_each((size + kPiece - 1) / kPiece,
-                   [&, offset = offset, size = size](int, uint64_t piece) {
-                     step_range(offset + piece * kPiece, std::min(kPiece, size - piece * kPiece));
-                   });
+  team_.for_each(units_.size(), [&](int thread, uint64_t u) {
+    const UpdateUnit& unit = units_[u];
+    const TensorSpec& tensor = layout_[unit.tensor];
+    make_unit(update_workspaces_[thread], unit, noise_epoch, active);
+    changed += step_range(tensor.offset + size_t{unit.first_row} * tensor.cols,
+                          size_t{unit.rows} * tensor.cols, threshold_of(unit.bucket, rule),
+                          /*wide=*/false);
+  });
   changed_ += changed;
 }
 

@@ -138,5 +138,44 @@ TEST(Update, StepsMoveParametersAndAccumulatorsAsTheOracleDoes) {
   }
 }
 
+TEST(Update, ARankAloneStepsByWhatItHasReconstructed) {
+  for (const std::string& name : backends())
+    for (UpdateRule update : {UpdateRule::threshold, UpdateRule::sigma_delta})
+      for (int threads : {1, 3}) {
+        SCOPED_TRACE(testing::Message()
+                     << name << " rule " << static_cast<int>(update) << ", threads " << threads);
+        Random random(8);
+        BackendSettings settings;
+        settings.shape = {2, 64};
+        settings.update = update;
+        settings.threads = threads;
+        const PairRange pairs{5, 40};
+        const std::unique_ptr<Backend> backend = backend_on(name, settings);
+        backend->assign_pairs(pairs);
+        std::vector<int8_t> parameters =
+            start_parameters(settings.shape, Start::full_range, random);
+        std::vector<int32_t> accumulators(parameters.size(), 0);
+        backend->write_parameters(parameters);
+        if (update == UpdateRule::sigma_delta) backend->write_accumulators(accumulators);
+        const StepRule rule{1500, 4000};
+        for (uint32_t epoch : {3u, 4u}) {
+          std::vector<int8_t> d(pairs.count);
+          for (int8_t& value : d) value = static_cast<int8_t>(static_cast<int>(random() % 5) - 2);
+          backend->reconstruct_and_step(epoch, d, rule);
+          const oracle::Vector z = oracle::reconstruct(settings, pairs, epoch, d);
+          EXPECT_EQ(oracle::step(settings, rule, z, parameters, accumulators),
+                    backend->take_changed());
+          EXPECT_EQ(backend->take_changed(), 0u);
+          std::vector<int8_t> moved(parameters.size());
+          backend->read_parameters(moved);
+          EXPECT_TRUE(moved == parameters);
+          if (update == UpdateRule::threshold) continue;
+          std::vector<int32_t> left(accumulators.size());
+          backend->read_accumulators(left);
+          EXPECT_TRUE(left == accumulators);
+        }
+      }
+}
+
 }  // namespace
 }  // namespace eggroll
