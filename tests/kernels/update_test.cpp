@@ -158,6 +158,7 @@ TEST(Update, ARankAloneStepsByWhatItHasReconstructed) {
         backend->write_parameters(parameters);
         if (update == UpdateRule::sigma_delta) backend->write_accumulators(accumulators);
         const StepRule rule{1500, 4000};
+        const std::vector<uint8_t> text = {'i', 'n', ' ', 't', 'h', 'e', ' ', 'b', 'e', 'g'};
         for (uint32_t epoch : {3u, 4u}) {
           std::vector<int8_t> d(pairs.count);
           for (int8_t& value : d) value = static_cast<int8_t>(static_cast<int>(random() % 5) - 2);
@@ -169,6 +170,9 @@ TEST(Update, ARankAloneStepsByWhatItHasReconstructed) {
           std::vector<int8_t> moved(parameters.size());
           backend->read_parameters(moved);
           EXPECT_TRUE(moved == parameters);
+          // The model runs with the parameters as they are now.
+          EXPECT_EQ(backend->score_streams(text, 2, 0, 2).score_sum,
+                    oracle::score_streams(settings, parameters, text, 2, 0, 2).score_sum);
           if (update == UpdateRule::threshold) continue;
           std::vector<int32_t> left(accumulators.size());
           backend->read_accumulators(left);
