@@ -2,8 +2,6 @@
 // the clip. It is the same whichever instructions made the sums.
 #pragma once
 
-#include <array>
-
 #include "kernels/cpu/avx512.hpp"
 
 namespace eggroll::cpu {
