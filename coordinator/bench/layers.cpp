@@ -108,6 +108,10 @@ void bench_kernels(const Settings& settings, Report& report) {
   report.note(
       "ceiling: independent product instructions on registers alone, in the same process and in "
       "turn with the rest");
+  report.note(
+      "noise remade: for each call, that of the next layer beside the product of this one where "
+      "the "
+      "instruction set has it so, the rest before the call");
   constexpr struct {
     size_t out, in;
   } kShapes[] = {{64, 64}, {256, 64}, {256, 256}, {1024, 256}, {256, 1024}, {1024, 1024}};

@@ -110,7 +110,7 @@ class CpuBackend final : public Backend {
   void embed(BlockWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const;
   void linear(BlockWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y, uint8_t flip,
               bool perturbed) const;
-  BlockNoise block_noise(const BlockWorkspace& w, size_t matrix) const;
+  BlockNoise block_noise(const BlockWorkspace& w, size_t tensor) const;
   VectorRows vector_rows(BlockWorkspace& w, size_t tensor, bool perturbed) const;
   bool evaluate_block(BlockWorkspace& w, const Evaluation& evaluation, PairRange pairs,
                       int32_t* score);
@@ -127,7 +127,8 @@ class CpuBackend final : public Backend {
                         std::span<const ActivePair> active, int32_t* z) const;
   void make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
                    std::span<const ActivePair> active, int32_t* z) const;
-  uint64_t step_range(size_t first, size_t count, int64_t threshold, bool wide);
+  UpdateBucket part_of(const UpdateUnit& unit) const;
+  uint64_t step_part(UpdateBucket part, int64_t threshold, bool wide);
   int64_t threshold_of(size_t bucket, const StepRule& rule) const;
 
   uint64_t slot_bytes() const { return uint64_t{settings_.shape.layers} * settings_.shape.width; }

@@ -53,6 +53,17 @@ void CpuBackend::pack_weights() {
   packed_is_current_ = true;
 }
 
+// Of a matrix or the embedding, which has no b_sum.
+BlockNoise CpuBackend::block_noise(const BlockWorkspace& w, size_t t) const {
+  const TensorSpec& tensor = layout_[t];
+  const int8_t* b = w.noise.data() + noise_offset_[t];
+  return {.a = b + settings_.noise_rank * tensor.cols,
+          .b = b,
+          .stride = noise_elements(tensor, settings_.noise_rank),
+          .b_sum = w.noise_sums.data() + noise_sum_offset_[t],
+          .terms = settings_.noise_rank};
+}
+
 // The rows of all noise that a block needs. None of it is made here: products make some beside
 // their own work, and finish_noise what is missing when a tensor is needed.
 void CpuBackend::begin_noise(BlockWorkspace& w, uint32_t epoch, PairRange pairs) const {
@@ -99,9 +110,8 @@ void CpuBackend::finish_noise(BlockWorkspace& w, size_t t) const {
 void CpuBackend::embed(BlockWorkspace& w, int rows, const uint8_t* tokens, bool perturbed) const {
   const size_t width = settings_.shape.width;
   const int8_t* table = parameters_.data() + layout_[kEmbedding].offset;
-  const int r = settings_.noise_rank;
-  const size_t stride = r * (kVocabulary + width);
   if (perturbed) need_noise(w, kEmbedding);
+  const BlockNoise noise = block_noise(w, kEmbedding);
   for (int row = 0; row < rows; ++row) {
     const int8_t* from = table + tokens[row] * width;
     int8_t* to = w.x.data() + row * width;
@@ -109,25 +119,14 @@ void CpuBackend::embed(BlockWorkspace& w, int rows, const uint8_t* tokens, bool 
       std::copy_n(from, width, to);
       continue;
     }
-    const int8_t* b = w.noise.data() + noise_offset_[kEmbedding] + row / 2 * stride;
-    const int8_t* a = b + r * width;
+    const size_t pair = row / 2 * noise.stride;
     int32_t signed_a[16];
-    for (int q = 0; q < r; ++q) {
-      const int32_t value = a[q * kVocabulary + tokens[row]];
+    for (int q = 0; q < noise.terms; ++q) {
+      const int32_t value = noise.a[pair + q * kVocabulary + tokens[row]];
       signed_a[q] = row & 1 ? -value : value;
     }
-    isa_.embed(from, signed_a, b, r, width, matrix_perturbation(), to);
+    isa_.embed(from, signed_a, noise.b + pair, noise.terms, width, matrix_perturbation(), to);
   }
-}
-
-BlockNoise CpuBackend::block_noise(const BlockWorkspace& w, size_t matrix) const {
-  const TensorSpec& tensor = layout_[matrix];
-  const int8_t* b = w.noise.data() + noise_offset_[matrix];
-  return {.a = b + settings_.noise_rank * tensor.cols,
-          .b = b,
-          .stride = noise_elements(tensor, settings_.noise_rank),
-          .b_sum = w.noise_sums.data() + noise_sum_offset_[matrix],
-          .terms = settings_.noise_rank};
 }
 
 void CpuBackend::linear(BlockWorkspace& w, size_t tensor, int rows, const uint8_t* x, int8_t* y,

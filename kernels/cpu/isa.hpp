@@ -38,7 +38,8 @@ struct BlockNoise {
   int terms = 0;                   // noise_rank; 0: unperturbed
 };
 
-// Elements first ... first + count - 1 of one pair's noise for one tensor, multiples of 64.
+// Elements first ... first + count - 1 of one pair's noise for one tensor; both multiples of 64,
+// count not 0.
 struct NoiseRow {
   uint32_t tensor = 0;
   uint32_t pair = 0;

@@ -138,11 +138,15 @@ void CpuBackend::make_vector(UpdateWorkspace& w, const UpdateUnit& unit, uint32_
   }
 }
 
+UpdateBucket CpuBackend::part_of(const UpdateUnit& unit) const {
+  const TensorSpec& tensor = layout_[unit.tensor];
+  return {tensor.offset + size_t{unit.first_row} * tensor.cols, size_t{unit.rows} * tensor.cols};
+}
+
 void CpuBackend::make_unit(UpdateWorkspace& w, const UpdateUnit& unit, uint32_t epoch,
                            std::span<const ActivePair> active) {
-  const TensorSpec& tensor = layout_[unit.tensor];
-  int32_t* z = z_.data() + tensor.offset + size_t{unit.first_row} * tensor.cols;
-  if (tensor.kind == TensorKind::vector)
+  int32_t* z = z_.data() + part_of(unit).offset;
+  if (layout_[unit.tensor].kind == TensorKind::vector)
     make_vector(w, unit, epoch, active, z);
   else
     make_matrix_rows(w, unit, epoch, active, z);
@@ -170,9 +174,7 @@ void CpuBackend::reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, bo
     try {
       for (size_t u; (u = next.fetch_add(1, std::memory_order_relaxed)) < units_.size();) {
         const UpdateUnit& unit = units_[u];
-        const TensorSpec& tensor = layout_[unit.tensor];
-        const size_t offset = tensor.offset + size_t{unit.first_row} * tensor.cols;
-        const size_t size = size_t{unit.rows} * tensor.cols;
+        const auto [offset, size] = part_of(unit);
         if (wide) std::fill_n(wide_z_.data() + offset, size, int64_t{0});
         for (size_t first = 0; first == 0 || first < active.size(); first += stretch) {
           make_unit(update_workspaces_[thread], unit, noise_epoch,
@@ -220,7 +222,8 @@ int64_t CpuBackend::threshold_of(size_t bucket, const StepRule& rule) const {
 }
 
 // Returns how many of these parameters moved.
-uint64_t CpuBackend::step_range(size_t first, size_t count, int64_t threshold, bool wide) {
+uint64_t CpuBackend::step_part(UpdateBucket part, int64_t threshold, bool wide) {
+  const auto [first, count] = part;
   int8_t* parameters = parameters_.data() + first;
   if (wide) {
     const int64_t* z = wide_z_.data() + first;
@@ -244,14 +247,14 @@ void CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
   packed_is_current_ = false;
   constexpr size_t kPiece = 65536;  // below this, waking the team costs more than the work
   if (size <= kPiece) {
-    changed_ += step_range(offset, size, threshold, wide);
+    changed_ += step_part(buckets_[bucket], threshold, wide);
     return;
   }
   std::atomic<uint64_t> changed{0};
   team_.for_each(
       (size + kPiece - 1) / kPiece, [&, offset = offset, size = size](int, uint64_t piece) {
         const size_t first = piece * kPiece;
-        changed += step_range(offset + first, std::min(kPiece, size - first), threshold, wide);
+        changed += step_part({offset + first, std::min(kPiece, size - first)}, threshold, wide);
       });
   changed_ += changed;
 }
@@ -265,11 +268,8 @@ void CpuBackend::reconstruct_and_step(uint32_t noise_epoch, std::span<const int8
   std::atomic<uint64_t> changed{0};
   team_.for_each(units_.size(), [&](int thread, uint64_t u) {
     const UpdateUnit& unit = units_[u];
-    const TensorSpec& tensor = layout_[unit.tensor];
     make_unit(update_workspaces_[thread], unit, noise_epoch, active);
-    changed += step_range(tensor.offset + size_t{unit.first_row} * tensor.cols,
-                          size_t{unit.rows} * tensor.cols, threshold_of(unit.bucket, rule),
-                          /*wide=*/false);
+    changed += step_part(part_of(unit), threshold_of(unit.bucket, rule), /*wide=*/false);
   });
   changed_ += changed;
 }

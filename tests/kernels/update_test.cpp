@@ -81,6 +81,21 @@ int32_t left_over(int64_t threshold, Random& random) {
                               (threshold - 1));
 }
 
+// The backend has been stepped by z once; parameters and accumulators, from before, move along.
+void expect_stepped(Backend& backend, const BackendSettings& settings, const StepRule& rule,
+                    const oracle::Vector& z, std::vector<int8_t>& parameters,
+                    std::vector<int32_t>& accumulators) {
+  EXPECT_EQ(oracle::step(settings, rule, z, parameters, accumulators), backend.take_changed());
+  EXPECT_EQ(backend.take_changed(), 0u);
+  std::vector<int8_t> moved(parameters.size());
+  backend.read_parameters(moved);
+  EXPECT_TRUE(moved == parameters);
+  if (settings.update == UpdateRule::threshold) return;
+  std::vector<int32_t> left(accumulators.size());
+  backend.read_accumulators(left);
+  EXPECT_TRUE(left == accumulators);
+}
+
 TEST(Update, StepsMoveParametersAndAccumulatorsAsTheOracleDoes) {
   const StepRule rules[] = {{1, 1}, {1000, 700}, {5, 123456789}, {2000000000, 3}, {0, 0}};
   for (const std::string& name : backends()) {
@@ -122,16 +137,7 @@ TEST(Update, StepsMoveParametersAndAccumulatorsAsTheOracleDoes) {
             wide ? fill(backend->wide_partial_update(b)) : fill(backend->partial_update(b));
             backend->step(b, rule, wide);
           }
-          EXPECT_EQ(oracle::step(settings, rule, z, parameters, accumulators),
-                    backend->take_changed());
-          EXPECT_EQ(backend->take_changed(), 0u);
-          std::vector<int8_t> moved(parameters.size());
-          backend->read_parameters(moved);
-          EXPECT_TRUE(moved == parameters);
-          if (update == UpdateRule::threshold) continue;
-          std::vector<int32_t> left(accumulators.size());
-          backend->read_accumulators(left);
-          EXPECT_TRUE(left == accumulators);
+          expect_stepped(*backend, settings, rule, z, parameters, accumulators);
         }
       }
     }
@@ -164,19 +170,10 @@ TEST(Update, ARankAloneStepsByWhatItHasReconstructed) {
           for (int8_t& value : d) value = static_cast<int8_t>(static_cast<int>(random() % 5) - 2);
           backend->reconstruct_and_step(epoch, d, rule);
           const oracle::Vector z = oracle::reconstruct(settings, pairs, epoch, d);
-          EXPECT_EQ(oracle::step(settings, rule, z, parameters, accumulators),
-                    backend->take_changed());
-          EXPECT_EQ(backend->take_changed(), 0u);
-          std::vector<int8_t> moved(parameters.size());
-          backend->read_parameters(moved);
-          EXPECT_TRUE(moved == parameters);
+          expect_stepped(*backend, settings, rule, z, parameters, accumulators);
           // The model runs with the parameters as they are now.
           EXPECT_EQ(backend->score_streams(text, 2, 0, 2).score_sum,
                     oracle::score_streams(settings, parameters, text, 2, 0, 2).score_sum);
-          if (update == UpdateRule::threshold) continue;
-          std::vector<int32_t> left(accumulators.size());
-          backend->read_accumulators(left);
-          EXPECT_TRUE(left == accumulators);
         }
       }
 }

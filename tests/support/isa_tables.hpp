@@ -20,6 +20,7 @@ namespace eggroll::test {
 struct IsaTable {
   const cpu::Isa* isa;
   bool has_tiles;          // of 16 rows
+  bool makes_noise;        // beside products
   bool transposes_panels;  // panel order as avx512.hpp documents it, otherwise natural order
 
   // The output that stands at a position of a panel.
@@ -43,7 +44,11 @@ inline const std::vector<IsaTable>& isa_tables() {
     for (const cpu::Isa* isa : cpu::isas_of_this_machine()) {
       std::cout << "tested: " << isa->name << std::endl;
       const std::string name = isa->name;
-      here.push_back({isa, name == "amx", name == "avx512" || name == "amx"});
+      const bool avx512 = name == "avx512", amx = name == "amx";
+      here.push_back({.isa = isa,
+                      .has_tiles = amx,
+                      .makes_noise = avx512,
+                      .transposes_panels = avx512 || amx});
     }
     return here;
   }();
