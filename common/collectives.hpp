@@ -92,12 +92,18 @@ class Collectives {
   // be pending, and they may be completed in any order.
   virtual std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t> data) = 0;
   virtual std::unique_ptr<Pending> start_all_reduce_sum(std::span<int64_t> data) = 0;
+  // The same for this rank's shard alone (shard_of_rank); what lies beside it is of no use then.
+  virtual std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int32_t> data) = 0;
+  virtual std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int64_t> data) = 0;
+  // In place: each rank's shard, to all.
+  virtual std::unique_ptr<Pending> start_all_gather(std::span<int8_t> data) = 0;
+  virtual std::unique_ptr<Pending> start_all_gather(std::span<int32_t> data) = 0;
   // Polls with growing sleeps until complete.
   static void wait(Pending& pending);
 
   // Payload this rank has sent. Of an all-reduce the ring's share is counted, 2 (size - 1) / size
-  // of its bytes, and of an all-gather size - 1 times this rank's; what the library really sends
-  // may be more.
+  // of its bytes, of a reduce-scatter all but this rank's shard, and of an all-gather size - 1
+  // times this rank's part; what the library really sends may be more.
   uint64_t bytes_sent() const { return bytes_sent_; }
   // Counts what goes to the ranks of this group by another way than its own calls.
   void count_sent(uint64_t bytes) { bytes_sent_ += bytes; }

@@ -2,7 +2,6 @@
 // core inside a blocking one; the exception is the set-up of a group.
 #include <algorithm>
 #include <cstring>
-#include <exception>
 #include <numeric>
 #include <vector>
 
@@ -10,62 +9,19 @@
 #include "common/collectives.hpp"
 #include "common/letters.hpp"
 #include "common/mpi_calls.hpp"
+#include "common/mpi_exchange.hpp"
 
 namespace eggroll {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-enum : int { kShiftTag, kLetterTag };
-
-class MpiPending final : public Collectives::Pending {
- public:
-  explicit MpiPending(std::shared_ptr<Communicator> communicator)
-      : communicator_(std::move(communicator)), exceptions_(std::uncaught_exceptions()) {}
-
-  ~MpiPending() override {
-    const bool is_unwinding = std::uncaught_exceptions() > exceptions_;
-    const Clock::time_point start = Clock::now();
-    while (!communicator_->is_abandoned) {
-      if (advance() != MPI_SUCCESS) communicator_->is_abandoned = true;
-      if (requests_.empty()) return;
-      const Clock::duration waited = Clock::now() - start;
-      if (is_unwinding && waited > kUnwindFor) communicator_->is_abandoned = true;
-      pause_after(waited);
-    }
-  }
-
-  bool test() override {
-    const int code = advance();
-    if (code != MPI_SUCCESS) communicator_->is_abandoned = true;
-    check_mpi(code, "MPI_Test");
-    return requests_.empty();
-  }
-
-  // The result of the call that started `request`, which becomes part of this operation.
-  void add(int code, MPI_Request request, const char* call) {
-    check_mpi(code, call);
-    requests_.push_back(request);
-  }
-
- private:
-  // Drops the requests that are complete.
-  int advance() {
-    while (!requests_.empty()) {
-      int is_complete = 0;
-      const int code = MPI_Test(&requests_.back(), &is_complete, MPI_STATUS_IGNORE);
-      if (code != MPI_SUCCESS) return code;
-      if (!is_complete) break;
-      requests_.pop_back();
-    }
-    return MPI_SUCCESS;
-  }
-
-  std::shared_ptr<Communicator> communicator_;
-  std::vector<MPI_Request> requests_;
-  int exceptions_;
-};
+enum : int { kShiftTag, kLetterTag, kFirstExchangeTag };
+// Exchanges that run at a time have tags of their own, for each of their phases, as the ranks need
+// not come to those of several operations in the same order.
+constexpr int kPhases = 2;
+constexpr uint32_t kExchangeTags = 8192;  // MPI promises tags up to 32767
+// Where shards are smaller, the fewer messages of MPI's own all-reduce cost less.
+constexpr size_t kSmallestShardBytes = 256;
 
 // The part of each rank's slice that lies in bytes [first, first + length) of all slices in rank
 // order, as MPI wants it.
@@ -169,20 +125,8 @@ class MpiCollectives final : public Collectives {
     const int to = (rank_ + distance) % size_, from = (rank_ + size_ - distance % size_) % size_;
     if (to == rank_) return copy(mine, arrived);
     MpiPending pending(communicator_);
-    for (size_t first = 0; first < arrived.size(); first += max_message_) {
-      const int count = static_cast<int>(std::min(max_message_, arrived.size() - first));
-      MPI_Request request = MPI_REQUEST_NULL;
-      const int code = MPI_Irecv(arrived.data() + first, count, MPI_BYTE, from, kShiftTag,
-                                 communicator_->handle, &request);
-      pending.add(code, request, "MPI_Irecv");
-    }
-    for (size_t first = 0; first < mine.size(); first += max_message_) {
-      const int count = static_cast<int>(std::min(max_message_, mine.size() - first));
-      MPI_Request request = MPI_REQUEST_NULL;
-      const int code = MPI_Isend(mine.data() + first, count, MPI_BYTE, to, kShiftTag,
-                                 communicator_->handle, &request);
-      pending.add(code, request, "MPI_Isend");
-    }
+    exchange().receive(pending, arrived, from, kShiftTag);
+    exchange().send(pending, mine, to, kShiftTag);
     wait(pending);
     bytes_sent_ += mine.size();
   }
@@ -205,6 +149,18 @@ class MpiCollectives final : public Collectives {
   }
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int64_t> data) override {
     return start_sum(data, MPI_INT64_T);
+  }
+  std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int32_t> data) override {
+    return start_shard_sum(data);
+  }
+  std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int64_t> data) override {
+    return start_shard_sum(data);
+  }
+  std::unique_ptr<Pending> start_all_gather(std::span<int8_t> data) override {
+    return start_gather(data);
+  }
+  std::unique_ptr<Pending> start_all_gather(std::span<int32_t> data) override {
+    return start_gather(data);
   }
 
  private:
@@ -250,10 +206,29 @@ class MpiCollectives final : public Collectives {
     }
   }
 
+  int next_tag() {
+    return kFirstExchangeTag + static_cast<int>(operations_++ % kExchangeTags) * kPhases;
+  }
+  Exchange exchange() const { return {communicator_, rank_, size_, max_message_}; }
+
+  template <typename T>
+  std::unique_ptr<Pending> start_shard_sum(std::span<T> data) {
+    bytes_sent_ += data.size_bytes() - exchange().own_shard(data).size_bytes();
+    return std::make_unique<ShardSum<T>>(exchange(), data, next_tag());
+  }
+  template <typename T>
+  std::unique_ptr<Pending> start_gather(std::span<T> data) {
+    bytes_sent_ += exchange().own_shard(data).size_bytes() * others();
+    return gather_shards(exchange(), data, next_tag());
+  }
+
   template <typename T>
   std::unique_ptr<Pending> start_sum(std::span<T> data, MPI_Datatype type) {
     auto pending = std::make_unique<MpiPending>(communicator_);
     if (size_ == 1) return pending;  // complete from the start
+    bytes_sent_ += 2 * data.size_bytes() * others() / static_cast<uint64_t>(size_);
+    if (data.size_bytes() / static_cast<size_t>(size_) >= kSmallestShardBytes)
+      return std::make_unique<AllReduceSum<T>>(exchange(), data, next_tag());
     for (size_t first = 0; first < data.size(); first += max_message_) {
       const int count = static_cast<int>(std::min(max_message_, data.size() - first));
       MPI_Request request = MPI_REQUEST_NULL;
@@ -261,7 +236,6 @@ class MpiCollectives final : public Collectives {
                                       communicator_->handle, &request);
       pending->add(code, request, "MPI_Iallreduce");
     }
-    bytes_sent_ += 2 * data.size_bytes() * others() / static_cast<uint64_t>(size_);
     return pending;
   }
 
@@ -271,6 +245,7 @@ class MpiCollectives final : public Collectives {
   int rank_ = 0;
   int size_ = 1;
   int ranks_on_this_node_ = 1;
+  uint32_t operations_ = 0;  // exchanges so far
 };
 
 }  // namespace

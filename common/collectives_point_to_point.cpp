@@ -14,6 +14,7 @@
 #include "common/membership.hpp"
 #include "common/message.hpp"
 #include "common/mpi_calls.hpp"
+#include "common/partition.hpp"
 
 namespace eggroll {
 namespace {
@@ -23,13 +24,6 @@ using Clock = std::chrono::steady_clock;
 // Of a tag: the operation, above it the number of the view; or the view alone, of letters.
 constexpr int kOperationBits = 22;
 constexpr int kLettersBit = 1 << 30;
-
-// An operation of several steps, which any call moves on.
-class Steps {
- public:
-  virtual ~Steps() = default;
-  virtual void advance() = 0;
-};
 
 // The ranks of a view, and how they exchange messages.
 struct Ranks {
@@ -168,6 +162,63 @@ class RingSum final : public Collectives::Pending, public Steps {
   std::unique_ptr<Message> sent_, received_;
 };
 
+template <typename T>
+std::span<T> shard_of(const Ranks& ranks, std::span<T> data, int rank) {
+  const Shard shard = shard_of_rank(data.size(), rank, ranks.size());
+  return data.subspan(shard.first, shard.count);
+}
+
+// Shards change hands. sum: each goes to its owner, who adds it to its own; gather: its owner sends
+// it to all.
+template <typename T>
+class ShardExchange final : public Collectives::Pending {
+ public:
+  enum class Kind { sum, gather };
+  ShardExchange(std::shared_ptr<Ranks> ranks, int tag, std::span<T> data, Kind kind)
+      : owner_(std::move(ranks)), ranks_(*owner_), data_(data), kind_(kind), messages_(ranks_) {
+    const std::span<T> mine = shard_of(ranks_, data_, ranks_.me);
+    for (int i = 1; i < ranks_.size(); ++i) {
+      const int from = (ranks_.me + ranks_.size() - i) % ranks_.size();
+      arriving_.push_back(&messages_.add(ranks_.receive(target(from).size_bytes(), from, tag)));
+    }
+    for (int i = 1; i < ranks_.size(); ++i) {
+      const int to = (ranks_.me + i) % ranks_.size();
+      const std::span<T> leaving = kind == Kind::sum ? shard_of(ranks_, data_, to) : mine;
+      messages_.add(ranks_.send(std::as_bytes(leaving), to, tag));
+    }
+  }
+
+  bool test() override {
+    if (is_taken_) return true;
+    if (!messages_.test()) return false;
+    for (int i = 1; i < ranks_.size(); ++i) {
+      const std::span<T> to = target((ranks_.me + ranks_.size() - i) % ranks_.size());
+      const Message& message = *arriving_[static_cast<size_t>(i - 1)];
+      if (kind_ == Kind::gather) {
+        std::ranges::copy(message.bytes(), std::as_writable_bytes(to).begin());
+        continue;
+      }
+      const T* from = reinterpret_cast<const T*>(message.bytes().data());
+      for (size_t k = 0; k < to.size(); ++k) to[k] += from[k];
+    }
+    return is_taken_ = true;
+  }
+
+ private:
+  // Where what comes from this rank goes.
+  std::span<T> target(int from) const {
+    return shard_of(ranks_, data_, kind_ == Kind::sum ? ranks_.me : from);
+  }
+
+  const std::shared_ptr<Ranks> owner_;  // an operation may outlive its group
+  Ranks& ranks_;
+  const std::span<T> data_;
+  const Kind kind_;
+  Messages messages_;
+  std::vector<const Message*> arriving_;
+  bool is_taken_ = false;
+};
+
 class PointToPointCollectives final : public Collectives {
  public:
   PointToPointCollectives(std::shared_ptr<Communicator> communicator, const Membership& membership,
@@ -289,6 +340,18 @@ class PointToPointCollectives final : public Collectives {
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int64_t> data) override {
     return start_sum(data);
   }
+  std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int32_t> data) override {
+    return start_shard_sum(data);
+  }
+  std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int64_t> data) override {
+    return start_shard_sum(data);
+  }
+  std::unique_ptr<Pending> start_all_gather(std::span<int8_t> data) override {
+    return start_gather(data);
+  }
+  std::unique_ptr<Pending> start_all_gather(std::span<int32_t> data) override {
+    return start_gather(data);
+  }
 
  private:
   // Of the next operation; all ranks make the same ones in the same order.
@@ -311,6 +374,19 @@ class PointToPointCollectives final : public Collectives {
     bytes_sent_ +=
         2 * data.size_bytes() * static_cast<uint64_t>(size() - 1) / static_cast<uint64_t>(size());
     return std::make_unique<RingSum<T>>(owner_, next_tag(), data);
+  }
+  template <typename T>
+  std::unique_ptr<Pending> start_shard_sum(std::span<T> data) {
+    bytes_sent_ += data.size_bytes() - shard_of(ranks_, data, ranks_.me).size_bytes();
+    return std::make_unique<ShardExchange<T>>(owner_, next_tag(), data,
+                                              ShardExchange<T>::Kind::sum);
+  }
+  template <typename T>
+  std::unique_ptr<Pending> start_gather(std::span<T> data) {
+    bytes_sent_ +=
+        shard_of(ranks_, data, ranks_.me).size_bytes() * static_cast<uint64_t>(size() - 1);
+    return std::make_unique<ShardExchange<T>>(owner_, next_tag(), data,
+                                              ShardExchange<T>::Kind::gather);
   }
 
   const std::shared_ptr<Ranks> owner_;

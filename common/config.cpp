@@ -355,6 +355,12 @@ void validate_config(const RunConfig& config, const OptionSources& sources) {
     refuse_option("all-reduce",
                   "nccl adds up in the memory of GPUs; allowed with device = cpu are "
                   "auto, mpi");
+  if (config.step == StepMode::sharded && config.survive &&
+      config.update == UpdateRule::sigma_delta)
+    refuse_option(
+        "step",
+        "sharded is not allowed with survive = true and update = sigma-delta: what a lost "
+        "rank has gathered for its shard would be lost with it");
   // What a weight has gathered below its threshold rests in an int32, with room to add to it.
   if (config.update == UpdateRule::sigma_delta && last_threshold(config) > kLargestThreshold)
     refuse_option("threshold-factor",

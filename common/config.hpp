@@ -66,6 +66,7 @@ struct RunConfig {
 
   DeviceChoice device = DeviceChoice::automatic;
   AllReduce all_reduce = AllReduce::automatic;
+  StepMode step = StepMode::replicated;
   bool survive = false;
   double silence_limit = 10;  // seconds
   TileSchedule schedule = TileSchedule::automatic;

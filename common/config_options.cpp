@@ -54,6 +54,8 @@ constexpr std::array<std::string_view, 3> kNames<DeviceChoice> = {"auto", "cpu",
 template <>
 constexpr std::array<std::string_view, 3> kNames<AllReduce> = {"auto", "mpi", "nccl"};
 template <>
+constexpr std::array<std::string_view, 2> kNames<StepMode> = {"replicated", "sharded"};
+template <>
 constexpr std::array<std::string_view, 2> kNames<OnStorageFailure> = {"continue", "stop"};
 
 template <typename Number>
@@ -252,6 +254,10 @@ std::vector<RunOption> make_table() {
       changeable(choice("all-reduce", machine, &C::all_reduce,
                         "what adds up evidence over ranks: MPI in the host's memory, or NCCL in "
                         "that of the GPUs; auto: nccl with device cuda where this program has it")),
+      changeable(choice("step", machine, &C::step,
+                        "who moves the parameters by the evidence: every rank all of them, or each "
+                        "its shard, which it then sends to the others: 5 bytes a parameter travel "
+                        "and not 8")),
       changeable(number<&C::threads, 0, 1024>(
           "threads", machine, "threads of a rank; 0: its share of the machine's cores")),
       changeable(choice("schedule", machine, &C::schedule,

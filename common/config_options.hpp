@@ -25,7 +25,7 @@ using OptionField =
                  Rounding RunConfig::*, Carry RunConfig::*, FitnessRule RunConfig::*,
                  FitnessEncoding RunConfig::*, UpdateRule RunConfig::*,
                  OnStorageFailure RunConfig::*, TileSchedule RunConfig::*,
-                 DeviceChoice RunConfig::*, AllReduce RunConfig::*>;
+                 DeviceChoice RunConfig::*, AllReduce RunConfig::*, StepMode RunConfig::*>;
 
 struct RunOption {
   std::string name;

@@ -1,6 +1,6 @@
-// Sums over the ranks of a group in the memory of their devices, by NCCL, beside the group's own
-// messages in host memory. All ranks make the same calls in the same order; none of them waits for
-// another rank for longer than it says. A build without NCCL has none
+// What ranks of a group add up and exchange in the memory of their devices, by NCCL, beside the
+// group's own messages in host memory. All ranks make the same calls in the same order; none of
+// them waits for another rank for longer than it says. A build without NCCL has none
 // (common/device_reduction_absent.cpp). The main thread alone calls.
 //
 // Calls throw Error when NCCL or CUDA says no, with the call, their text, rank and host; and
@@ -24,10 +24,16 @@ class DeviceReduction {
   virtual ~DeviceReduction() = default;
 
   // In-place element-wise sums over ranks of what is complete in the memory of this rank's device.
-  // That they fit is for the caller to know. Any number may be pending; what is pending is
-  // destroyed before the reduction. A pending sum that is destroyed because an exception passes
+  // That they fit is for the caller to know. Any number of operations may be pending; what is
+  // pending is destroyed before the reduction. One that is destroyed because an exception passes
   // aborts all.
-  virtual std::unique_ptr<Collectives::Pending> start_sum(const DeviceSums& sums) = 0;
+  virtual std::unique_ptr<Collectives::Pending> start_all_reduce_sum(const DeviceSums& sums) = 0;
+  // The same for this rank's shard alone (shard_of_rank); what lies beside it is of no use then.
+  virtual std::unique_ptr<Collectives::Pending> start_reduce_scatter_sum(
+      const DeviceSums& sums) = 0;
+  // In place: each rank's shard, to all.
+  virtual std::unique_ptr<Collectives::Pending> start_all_gather(
+      const DeviceParameters& parameters) = 0;
 };
 
 struct DeviceReductionSettings {

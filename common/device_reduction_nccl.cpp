@@ -1,4 +1,4 @@
-// Sums over ranks by NCCL, in non-blocking mode. An all-reduce has two waits: until NCCL has put it
+// Sums over ranks by NCCL, in non-blocking mode. An operation has two waits: until NCCL has put it
 // on the stream, before which nothing else may be asked of the communicator and an event would be
 // recorded too early; and until the device has done it, which the event tells.
 #include <cuda_runtime.h>
@@ -7,6 +7,7 @@
 
 #include <deque>
 #include <exception>
+#include <functional>
 #include <future>
 #include <thread>
 #include <type_traits>
@@ -14,6 +15,7 @@
 
 #include "common/check.hpp"
 #include "common/device_reduction.hpp"
+#include "common/partition.hpp"
 
 namespace eggroll {
 namespace {
@@ -121,34 +123,115 @@ class NcclReduction final : public DeviceReduction {
       communicator_.end_together(group_);
   }
 
-  std::unique_ptr<Collectives::Pending> start_sum(const DeviceSums& sums) override {
-    cudaEvent_t event = nullptr;
-    check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags",
-               group_);
-    auto sum = std::make_shared<Sum>(Sum{sums, Event(event)});
-    auto pending = std::make_unique<PendingSum>(*this, sum);
-    waiting_.push_back(std::move(sum));
-    advance();
-    const size_t bytes = sums.size * (sums.wide ? sizeof(int64_t) : sizeof(int32_t));
+  std::unique_ptr<Collectives::Pending> start_all_reduce_sum(const DeviceSums& sums) override {
     const auto ranks = static_cast<uint64_t>(group_.size());
-    group_.count_sent(2 * bytes * (ranks - 1) / ranks);
-    return pending;
+    group_.count_sent(2 * sums.size * element_bytes(sums) * (ranks - 1) / ranks);
+    return start("ncclAllReduce", [sums, this] {
+      return ncclAllReduce(sums.data, sums.data, sums.size, type_of(sums), ncclSum,
+                           communicator_.handle(), stream_.get());
+    });
+  }
+
+  // NCCL knows equal shards only; what the last has more goes beside them, in the same launch.
+  std::unique_ptr<Collectives::Pending> start_reduce_scatter_sum(const DeviceSums& sums) override {
+    const Shards shards(sums.size, group_);
+    const size_t bytes = element_bytes(sums);
+    group_.count_sent((sums.size - shards.mine.count) * bytes);
+    return start("ncclReduceScatter", [sums, shards, bytes, this] {
+      auto* data = static_cast<std::byte*>(sums.data);
+      return together([&](const auto& call) {
+        if (shards.each > 0)
+          call(ncclReduceScatter(data, data + shards.mine.first * bytes, shards.each, type_of(sums),
+                                 ncclSum, communicator_.handle(), stream_.get()));
+        std::byte* rest = data + shards.rest.first * bytes;
+        if (shards.rest.count > 0)
+          call(ncclReduce(rest, rest, shards.rest.count, type_of(sums), ncclSum, shards.last,
+                          communicator_.handle(), stream_.get()));
+      });
+    });
+  }
+
+  std::unique_ptr<Collectives::Pending> start_all_gather(
+      const DeviceParameters& parameters) override {
+    const Shards shards(parameters.size, group_);
+    group_.count_sent(shards.mine.count * static_cast<uint64_t>(group_.size() - 1));
+    return start("ncclAllGather", [parameters, shards, this] {
+      auto* data = static_cast<std::byte*>(parameters.data);
+      return together([&](const auto& call) {
+        if (shards.each > 0)
+          call(ncclAllGather(data + shards.mine.first, data, shards.each, ncclInt8,
+                             communicator_.handle(), stream_.get()));
+        std::byte* rest = data + shards.rest.first;
+        if (shards.rest.count > 0)
+          call(ncclBroadcast(rest, rest, shards.rest.count, ncclInt8, shards.last,
+                             communicator_.handle(), stream_.get()));
+      });
+    });
   }
 
  private:
-  struct Sum {
-    DeviceSums sums;
+  struct Operation {
+    const char* call;  // for errors
+    std::function<ncclResult_t()> launch;
     Event done;
     bool is_recorded = false;
     bool is_complete = false;
   };
 
-  class PendingSum final : public Collectives::Pending {
+  // How shard_of_rank divides some elements, as NCCL has to be told.
+  struct Shards {
+    Shards(size_t elements, const Collectives& group)
+        : each(elements / static_cast<size_t>(group.size())),
+          mine(shard_of_rank(elements, group.rank(), group.size())),
+          last(group.size() - 1),
+          rest{each * static_cast<size_t>(group.size()),
+               elements - each * static_cast<size_t>(group.size())} {}
+    size_t each;
+    Shard mine;
+    int last;    // the rank that has the rest as well
+    Shard rest;  // behind the equal shards
+  };
+
+  static ncclDataType_t type_of(const DeviceSums& sums) {
+    return sums.wide ? ncclInt64 : ncclInt32;
+  }
+  static size_t element_bytes(const DeviceSums& sums) {
+    return sums.wide ? sizeof(int64_t) : sizeof(int32_t);
+  }
+
+  // Several calls as one; what the first that fails says.
+  template <typename Calls>
+  static ncclResult_t together(Calls&& calls) {
+    ncclResult_t result = ncclGroupStart();
+    const auto keep = [&](ncclResult_t code) {
+      if (result == ncclSuccess || result == ncclInProgress) result = code;
+    };
+    if (result != ncclSuccess) return result;
+    calls(keep);
+    keep(ncclGroupEnd());
+    return result;
+  }
+
+  std::unique_ptr<Collectives::Pending> start(const char* call,
+                                              std::function<ncclResult_t()> launch) {
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags",
+               group_);
+    auto operation = std::make_shared<Operation>(Operation{call, std::move(launch), Event(event)});
+    auto pending = std::make_unique<PendingOperation>(*this, operation);
+    waiting_.push_back(std::move(operation));
+    advance();
+    return pending;
+  }
+
+  class PendingOperation final : public Collectives::Pending {
    public:
-    PendingSum(NcclReduction& reduction, std::shared_ptr<Sum> sum)
-        : reduction_(reduction), sum_(std::move(sum)), exceptions_(std::uncaught_exceptions()) {}
-    ~PendingSum() override {
-      if (sum_->is_complete) return;
+    PendingOperation(NcclReduction& reduction, std::shared_ptr<Operation> operation)
+        : reduction_(reduction),
+          operation_(std::move(operation)),
+          exceptions_(std::uncaught_exceptions()) {}
+    ~PendingOperation() override {
+      if (operation_->is_complete) return;
       if (std::uncaught_exceptions() > exceptions_) {
         reduction_.communicator_.abort();
         return;
@@ -159,11 +242,11 @@ class NcclReduction final : public DeviceReduction {
           const std::exception&) {  // it is aborted, so nothing writes into its memory any more
       }
     }
-    bool test() override { return reduction_.test(*sum_); }
+    bool test() override { return reduction_.test(*operation_); }
 
    private:
     NcclReduction& reduction_;
-    std::shared_ptr<Sum> sum_;
+    std::shared_ptr<Operation> operation_;
     int exceptions_;
   };
 
@@ -199,43 +282,41 @@ class NcclReduction final : public DeviceReduction {
   void advance() {
     check_group();
     if (!communicator_.handle())
-      throw Error(fmt::format("sums on the device have been aborted ({})", where(group_)));
+      throw Error(fmt::format("what ran between the devices has been aborted ({})", where(group_)));
     for (;;) {
       const ncclResult_t state = communicator_.state();
       if (state == ncclInProgress) return;
       if (state != ncclSuccess)
-        fail(nccl_failure(state, communicator_.handle(), "ncclAllReduce", group_));
+        fail(nccl_failure(state, communicator_.handle(), last_call_, group_));
       if (launching_) record(*std::exchange(launching_, nullptr));
       if (waiting_.empty()) return;
       launching_ = std::move(waiting_.front());
       waiting_.pop_front();
-      const DeviceSums& sums = launching_->sums;
-      const ncclResult_t code =
-          ncclAllReduce(sums.data, sums.data, sums.size, sums.wide ? ncclInt64 : ncclInt32, ncclSum,
-                        communicator_.handle(), stream_.get());
+      last_call_ = launching_->call;
+      const ncclResult_t code = launching_->launch();
       if (code != ncclSuccess && code != ncclInProgress)
-        fail(nccl_failure(code, communicator_.handle(), "ncclAllReduce", group_));
+        fail(nccl_failure(code, communicator_.handle(), last_call_, group_));
     }
   }
 
-  bool test(Sum& sum) {
-    if (sum.is_complete) return true;
+  bool test(Operation& operation) {
+    if (operation.is_complete) return true;
     advance();
-    if (!sum.is_recorded) return false;
-    const cudaError_t code = cudaEventQuery(sum.done.get());
+    if (!operation.is_recorded) return false;
+    const cudaError_t code = cudaEventQuery(operation.done.get());
     if (code == cudaErrorNotReady) return false;
     if (code != cudaSuccess) {
       communicator_.abort();
       check_cuda(code, "cudaEventQuery", group_);
     }
-    return sum.is_complete = true;
+    return operation.is_complete = true;
   }
 
-  void record(Sum& sum) {
-    const cudaError_t code = cudaEventRecord(sum.done.get(), stream_.get());
+  void record(Operation& operation) {
+    const cudaError_t code = cudaEventRecord(operation.done.get(), stream_.get());
     if (code != cudaSuccess) communicator_.abort();
     check_cuda(code, "cudaEventRecord", group_);
-    sum.is_recorded = true;
+    operation.is_recorded = true;
   }
 
   void check_group() {
@@ -259,8 +340,9 @@ class NcclReduction final : public DeviceReduction {
   int exceptions_;
   Stream stream_;
   NcclCommunicator communicator_;
-  std::deque<std::shared_ptr<Sum>> waiting_;  // for NCCL to be ready for the next
-  std::shared_ptr<Sum> launching_;            // given to NCCL, perhaps not yet on the stream
+  std::deque<std::shared_ptr<Operation>> waiting_;  // for NCCL to be ready for the next
+  std::shared_ptr<Operation> launching_;            // given to NCCL, perhaps not yet on the stream
+  const char* last_call_ = "NCCL";                  // that an error may come of
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
-// A bucket's sums where a device made them; what the arithmetic hands to a reduction between ranks.
+// What a device holds of a bucket, where it is: handed from the arithmetic to the messages between
+// ranks.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,11 @@ struct DeviceSums {
   void* data = nullptr;  // in the device's memory: int32, or int64 where `wide`
   size_t size = 0;       // elements
   bool wide = false;
+};
+
+struct DeviceParameters {
+  void* data = nullptr;  // in the device's memory: int8
+  size_t size = 0;       // elements
 };
 
 }  // namespace eggroll

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <memory>
+#include <vector>
 
 #include "common/collectives.hpp"
 
@@ -20,6 +21,13 @@ void check_mpi(int code, const char* call);
 
 // How long an exception may be held up by operations that the other ranks might never join.
 inline constexpr std::chrono::seconds kUnwindFor{2};
+
+// An operation of several steps: where the next can be begun, advance() begins it.
+class Steps {
+ public:
+  virtual ~Steps() = default;
+  virtual void advance() = 0;
+};
 
 // A communicator with its owners: the group and the operations pending on it, whichever lives
 // longer.
@@ -34,7 +42,8 @@ struct Communicator {
   Communicator& operator=(const Communicator&) = delete;
 
   MPI_Comm handle;
-  bool is_abandoned = false;  // nobody waits on it any more
+  bool is_abandoned = false;    // nobody waits on it any more
+  std::vector<Steps*> running;  // of world groups; whoever waits for anything moves all of them on
   static inline int alive = 0;
 };
 

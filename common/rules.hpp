@@ -16,6 +16,7 @@ enum class FitnessEncoding {
 enum class TileSchedule { automatic, fixed, dynamic };  // who evaluates which tile
 enum class DeviceChoice { automatic, cpu, cuda };       // what computes
 enum class AllReduce { automatic, mpi, nccl };          // what adds up evidence over ranks
+enum class StepMode { replicated, sharded };            // which parameters a rank steps
 enum class UpdateRule { threshold, sigma_delta };       // how summed evidence moves a weight
 
 // Hidden states that a pair keeps from generation to generation.

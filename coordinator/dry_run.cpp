@@ -48,12 +48,15 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   const double slot = static_cast<double>(config.layers) * config.width;
   const double states = pairs * static_cast<double>(state_slots_per_pair(config.carry)) * slot;
   // int8 parameters twice (natural and packed), Z and, with sigma-delta, accumulators as int32
-  // and, where the population may need them, 64-bit sums
+  // and, where the population may need them, 64-bit sums; sharded, what arrives of others' sums
   const bool wide =
       config.pairs() * 2 * kNoiseMax * kNoiseMax * static_cast<uint64_t>(config.noise_rank) >> 31 !=
       0;
+  const bool sharded = config.step == StepMode::sharded && ranks > 1;
+  const double sum_bytes = wide ? 8 : 4;
   const double model =
-      parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0));
+      parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0) +
+                    (sharded ? sum_bytes * (ranks - 1) / ranks : 0));
   const double noise = static_cast<double>(noise_per_pair(layout, config.noise_rank));
   const auto block_pairs = static_cast<double>(cpu::choose_isa().block_pairs);
   const double workspace =
@@ -80,7 +83,8 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
            : 0);
   const double plan_down = others * (sizeof(GenerationPlan) + sizeof(ShapedSummary));
   const double differences_down = all_pairs * others / ranks;
-  const double all_reduce = 2 * others * 4 * parameters;
+  // The ring's, or that of a reduce-scatter and an all-gather.
+  const double model_sent = (sharded ? 4 + 1 : 2 * 4) * others * parameters;
 
   std::string text = write_config(config);
   text += fmt::format("\n# parameters           {:.0f}\n", parameters);
@@ -102,9 +106,9 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
       fmt::format("# noise of a pair      {:.0f} bytes, made again where it is needed\n", noise);
   text += fmt::format(
       "# sent a generation    {:.0f} bytes by all ranks: fitness {:.0f}, plan {:.0f}, differences "
-      "{:.0f}, all-reduce {:.0f}\n",
-      fitness_up + plan_down + differences_down + all_reduce, fitness_up, plan_down,
-      differences_down, all_reduce);
+      "{:.0f}, {} {:.0f}\n",
+      fitness_up + plan_down + differences_down + model_sent, fitness_up, plan_down,
+      differences_down, sharded ? "reduce-scatter and all-gather" : "all-reduce", model_sent);
   return text;
 }
 

@@ -133,6 +133,11 @@ void run_generations(Run& run, Collectives& group) {
     if (group.rank() == 0) plan = make_plan(run, stopping || stop_requested());
     group.broadcast(bytes_of(plan));
 
+    // All that looks at the accumulators comes now.
+    const bool stops = plan.action == GenerationAction::stop;
+    if (config.step == StepMode::sharded && config.update == UpdateRule::sigma_delta &&
+        (stops || plan.compare_digests || plan.write_checkpoint))
+      gather_accumulators(task.backend(), group);
     if (plan.compare_digests)
       stop_on_different_digests(group, task.backend(), config, plan.generation);
     if (plan.validate) extras.validation = validate(group, task, plan.generation);
@@ -140,7 +145,7 @@ void run_generations(Run& run, Collectives& group) {
     if (plan.write_checkpoint) {
       start_snapshot(config, group, task, run.position,
                      run.storage ? &run.storage->writer() : nullptr);
-      if (run.storage && plan.action == GenerationAction::stop) run.storage->settle();
+      if (run.storage && stops) run.storage->settle();
       extras.checkpoint_s = watch.elapsed_s();
     }
     if (run.log) {
@@ -150,12 +155,13 @@ void run_generations(Run& run, Collectives& group) {
         run.log->generation(done, record, extras);
       }
     }
-    if (plan.action == GenerationAction::stop) return;
+    if (stops) return;
 
     watch.lap_s();
     if (run.guards) run.guards->keep(config, group, task, run.position);
     const double guard_s = watch.elapsed_s();
-    record = run_generation(plan, config, {group, devices.get()}, task, stop_requested());
+    record =
+        run_generation(plan, config, {group, devices.get(), config.step}, task, stop_requested());
     extras = {};
     extras.generation_s = watch.elapsed_s();
     extras.guard_s = guard_s;

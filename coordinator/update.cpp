@@ -1,11 +1,13 @@
 #include "coordinator/update.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <vector>
 
 #include "common/noise.hpp"
+#include "common/partition.hpp"
 #include "common/stopwatch.hpp"
 
 namespace eggroll {
@@ -13,14 +15,39 @@ namespace {
 
 using Pending = std::unique_ptr<Collectives::Pending>;  // nothing: nothing to wait for
 
-// The sum over ranks of a bucket, in the memory where it is made if it can meet others there.
+bool is_sharded(const Meeting& meeting) {
+  return meeting.step == StepMode::sharded && meeting.group.size() > 1;
+}
+
+// What this rank steps of a bucket.
+Shard own_shard(const Backend& backend, const Meeting& meeting, size_t bucket) {
+  const size_t size = backend.buckets()[bucket].size;
+  if (!is_sharded(meeting)) return {0, size};
+  return shard_of_rank(size, meeting.group.rank(), meeting.group.size());
+}
+
+// The sum over ranks of what they step of a bucket, in the memory where it is made if it can meet
+// others there.
 Pending start_sum(Backend& backend, const Meeting& meeting, size_t bucket, bool wide) {
   if (meeting.group.size() == 1) return nullptr;
+  const auto start = [&](auto& where, const auto& sums) {
+    return is_sharded(meeting) ? where.start_reduce_scatter_sum(sums)
+                               : where.start_all_reduce_sum(sums);
+  };
   if (meeting.devices)
     if (const auto sums = backend.device_partial_update(bucket, wide))
-      return meeting.devices->start_sum(*sums);
-  return wide ? meeting.group.start_all_reduce_sum(backend.wide_partial_update(bucket))
-              : meeting.group.start_all_reduce_sum(backend.partial_update(bucket));
+      return start(*meeting.devices, *sums);
+  return wide ? start(meeting.group, backend.wide_partial_update(bucket))
+              : start(meeting.group, backend.partial_update(bucket));
+}
+
+// What each rank has stepped of a bucket, to all.
+Pending start_gather(Backend& backend, const Meeting& meeting, size_t bucket) {
+  if (meeting.devices)
+    if (const auto parameters = backend.device_parameters(bucket))
+      return meeting.devices->start_all_gather(*parameters);
+  return meeting.group.start_all_gather(
+      backend.give_parameters(bucket, own_shard(backend, meeting, bucket)));
 }
 
 bool is_complete(const Pending& pending) { return !pending || pending->test(); }
@@ -40,6 +67,31 @@ StepRule step_rule(const ShapedSummary& summary) {
           .vector_threshold = summary.vector_threshold};
 }
 
+// Steps every bucket when its sum is there; others are still under way meanwhile.
+void step_buckets(Backend& backend, const Meeting& meeting, const StepRule& rule,
+                  std::span<const Pending> sums, const std::function<bool(size_t)>& is_wide,
+                  UpdateReport& report) {
+  Stopwatch watch;
+  std::vector<Pending> gathers;
+  for (size_t bucket = 0; bucket < sums.size(); ++bucket) {
+    finish(sums[bucket]);
+    report.all_reduce_s += watch.lap_s();
+    backend.step_shard(bucket, own_shard(backend, meeting, bucket), rule, is_wide(bucket));
+    if (is_sharded(meeting)) gathers.push_back(start_gather(backend, meeting, bucket));
+    report.step_s += watch.lap_s();
+  }
+  for (size_t bucket = 0; bucket < gathers.size(); ++bucket) {
+    finish(gathers[bucket]);
+    backend.take_parameters(bucket);
+  }
+  report.all_reduce_s += watch.lap_s();
+  auto changed = static_cast<int64_t>(backend.take_changed());
+  if (is_sharded(meeting))
+    Collectives::wait(*meeting.group.start_all_reduce_sum(std::span(&changed, 1)));
+  report.changed = static_cast<uint64_t>(changed);
+  report.step_s += watch.lap_s();
+}
+
 // A rank that is alone has nobody to wait for between its sums and the step.
 UpdateReport apply_alone(Backend& backend, uint32_t noise_epoch, const ShapedSummary& summary,
                          std::span<const int8_t> d) {
@@ -51,8 +103,8 @@ UpdateReport apply_alone(Backend& backend, uint32_t noise_epoch, const ShapedSum
   return report;
 }
 
-// The usual case: one bucket is reduced while the next is made, and stepped while the next is
-// reduced.
+// The usual case: one bucket is added up while the next is made, and stepped while the next is
+// added up.
 UpdateReport apply_narrow(Backend& backend, const Meeting& meeting, uint32_t noise_epoch,
                           const ShapedSummary& summary, std::span<const int8_t> d) {
   UpdateReport report;
@@ -74,14 +126,8 @@ UpdateReport apply_narrow(Backend& backend, const Meeting& meeting, uint32_t noi
   backend.reconstruct(noise_epoch, d, /*wide=*/false, {.bucket_ready = start, .poll = poll});
   report.reconstruct_s = watch.lap_s() - messages_s;
   report.all_reduce_s = messages_s;
-  for (size_t bucket = 0; bucket < pending.size(); ++bucket) {
-    finish(pending[bucket]);
-    report.all_reduce_s += watch.lap_s();
-    backend.step(bucket, step_rule(summary), /*wide=*/false);
-    report.step_s += watch.lap_s();
-  }
-  report.changed = backend.take_changed();
-  report.step_s += watch.lap_s();
+  step_buckets(
+      backend, meeting, step_rule(summary), pending, [](size_t) { return false; }, report);
   return report;
 }
 
@@ -110,14 +156,8 @@ UpdateReport apply_wide(Backend& backend, const Meeting& meeting, uint32_t noise
       backend.narrow(bucket);
     pending[bucket] = start_sum(backend, meeting, bucket, is_wide(bucket));
   }
-  for (size_t bucket = 0; bucket < buckets; ++bucket) {
-    finish(pending[bucket]);
-    report.all_reduce_s += watch.lap_s();
-    backend.step(bucket, step_rule(summary), is_wide(bucket));
-    report.step_s += watch.lap_s();
-  }
-  report.changed = backend.take_changed();
-  report.step_s += watch.lap_s();
+  report.all_reduce_s = watch.lap_s();
+  step_buckets(backend, meeting, step_rule(summary), pending, is_wide, report);
   return report;
 }
 
@@ -129,6 +169,15 @@ UpdateReport apply_update(Backend& backend, const Meeting& meeting, uint32_t noi
     return apply_wide(backend, meeting, noise_epoch, summary, d);
   if (meeting.group.size() == 1) return apply_alone(backend, noise_epoch, summary, d);
   return apply_narrow(backend, meeting, noise_epoch, summary, d);
+}
+
+void gather_accumulators(Backend& backend, Collectives& group) {
+  std::vector<int32_t> accumulators(backend.layout().size());
+  backend.read_accumulators(accumulators);
+  for (const UpdateBucket& bucket : backend.buckets())
+    Collectives::wait(
+        *group.start_all_gather(std::span(accumulators).subspan(bucket.offset, bucket.size)));
+  backend.write_accumulators(accumulators);
 }
 
 }  // namespace eggroll

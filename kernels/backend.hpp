@@ -147,7 +147,19 @@ class Backend {
   //   threshold    by sign(Z) where |Z| >= threshold; Z = 0 never moves
   //   sigma_delta  M += Z; by the number of whole thresholds in M, which M loses
   // clipped to +-127. `wide` says which of the two sums holds Z.
-  virtual void step(size_t bucket, const StepRule& rule, bool wide) = 0;
+  void step(size_t bucket, const StepRule& rule, bool wide) {
+    step_shard(bucket, {0, buckets()[bucket].size}, rule, wide);
+  }
+  // A part of the bucket only; sums, accumulators and parameters beside it stay what they are.
+  virtual void step_shard(size_t bucket, Shard shard, const StepRule& rule, bool wide) = 0;
+  // The parameters of a bucket in host memory, for ranks to give each other what they have stepped:
+  // `shard` is there once the steps are done, the caller puts the rest beside it, and
+  // take_parameters makes the whole the backend's own.
+  virtual std::span<int8_t> give_parameters(size_t bucket, Shard shard) = 0;
+  virtual void take_parameters(size_t bucket) = 0;
+  // The same where they are, complete in the device's memory, to be filled up there; nothing where
+  // that is host memory.
+  virtual std::optional<DeviceParameters> device_parameters(size_t bucket) = 0;
   // Both for a rank that is alone: its sums, which must fit 32 bits, are all there is, and every
   // bucket is moved by them. What partial_update gives out afterwards is of no use.
   virtual void reconstruct_and_step(uint32_t noise_epoch, std::span<const int8_t> d,

@@ -82,7 +82,10 @@ class CpuBackend final : public Backend {
   std::optional<DeviceSums> device_partial_update(size_t, bool) override { return std::nullopt; }
   int64_t largest_magnitude(size_t bucket) override;
   void narrow(size_t bucket) override;
-  void step(size_t bucket, const StepRule& rule, bool wide) override;
+  void step_shard(size_t bucket, Shard shard, const StepRule& rule, bool wide) override;
+  std::span<int8_t> give_parameters(size_t bucket, Shard shard) override;
+  void take_parameters(size_t) override { packed_is_current_ = false; }
+  std::optional<DeviceParameters> device_parameters(size_t) override { return std::nullopt; }
   void reconstruct_and_step(uint32_t noise_epoch, std::span<const int8_t> d,
                             const StepRule& rule) override;
   uint64_t take_changed() override { return std::exchange(changed_, 0); }

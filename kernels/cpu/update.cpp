@@ -241,22 +241,26 @@ uint64_t CpuBackend::step_part(UpdateBucket part, int64_t threshold, bool wide) 
                                parameters);
 }
 
-void CpuBackend::step(size_t bucket, const StepRule& rule, bool wide) {
-  const auto [offset, size] = buckets_[bucket];
+void CpuBackend::step_shard(size_t bucket, Shard shard, const StepRule& rule, bool wide) {
+  const size_t offset = buckets_[bucket].offset + shard.first, size = shard.count;
+  require(shard.first + size <= buckets_[bucket].size, "a part of the bucket");
   const int64_t threshold = threshold_of(bucket, rule);
   packed_is_current_ = false;
   constexpr size_t kPiece = 65536;  // below this, waking the team costs more than the work
   if (size <= kPiece) {
-    changed_ += step_part(buckets_[bucket], threshold, wide);
+    changed_ += step_part({offset, size}, threshold, wide);
     return;
   }
   std::atomic<uint64_t> changed{0};
-  team_.for_each(
-      (size + kPiece - 1) / kPiece, [&, offset = offset, size = size](int, uint64_t piece) {
-        const size_t first = piece * kPiece;
-        changed += step_part({offset + first, std::min(kPiece, size - first)}, threshold, wide);
-      });
+  team_.for_each((size + kPiece - 1) / kPiece, [&](int, uint64_t piece) {
+    const size_t first = piece * kPiece;
+    changed += step_part({offset + first, std::min(kPiece, size - first)}, threshold, wide);
+  });
   changed_ += changed;
+}
+
+std::span<int8_t> CpuBackend::give_parameters(size_t bucket, Shard) {
+  return parameters_.span().subspan(buckets_[bucket].offset, buckets_[bucket].size);
 }
 
 // A unit is stepped by the thread that made it, while its sums are in the nearer caches.

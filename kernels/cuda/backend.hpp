@@ -46,7 +46,10 @@ class CudaBackend final : public Backend {
   std::optional<DeviceSums> device_partial_update(size_t bucket, bool wide) override;
   int64_t largest_magnitude(size_t bucket) override;
   void narrow(size_t bucket) override;
-  void step(size_t bucket, const StepRule& rule, bool wide) override;
+  void step_shard(size_t bucket, Shard shard, const StepRule& rule, bool wide) override;
+  std::span<int8_t> give_parameters(size_t bucket, Shard shard) override;
+  void take_parameters(size_t bucket) override;
+  std::optional<DeviceParameters> device_parameters(size_t bucket) override;
   uint64_t take_changed() override;
 
   StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams, uint64_t first,
@@ -117,7 +120,8 @@ class CudaBackend final : public Backend {
   std::vector<bool> bucket_is_vectors_;
   std::vector<Event> bucket_ready_;
   enum class Where { device, host };
-  std::vector<Where> where_;  // a bucket's sums were last given out
+  std::vector<Where> where_;             // a bucket's sums were last given out
+  std::vector<Where> parameters_where_;  // and its parameters
   DeviceBuffer<uint32_t> active_pair_;
   DeviceBuffer<int8_t> active_d_;
   DeviceBuffer<int8_t> left_, right_;  // operands of the product over pairs: see update.cu
@@ -125,6 +129,7 @@ class CudaBackend final : public Backend {
   DeviceBuffer<int64_t> wide_z_;  // made when first needed, as are those of the host
   PinnedBuffer<int32_t> host_z_;
   PinnedBuffer<int64_t> host_wide_z_;
+  PinnedBuffer<int8_t> host_parameters_;
   DeviceBuffer<unsigned long long> largest_, changed_;  // one each; since take_changed
 };
 

@@ -197,6 +197,7 @@ void CudaBackend::plan_update() {
   bucket_is_vectors_ = plan.bucket_is_vectors;
   bucket_ready_.resize(buckets_.size());
   where_.assign(buckets_.size(), Where::device);
+  parameters_where_.assign(buckets_.size(), Where::device);
   size_t longest = 0;
   for (const TensorSpec& tensor : layout_.tensors())
     if (tensor.kind != TensorKind::vector)
@@ -355,9 +356,11 @@ void CudaBackend::narrow(size_t bucket) {
   stream_.synchronize();
 }
 
-void CudaBackend::step(size_t bucket, const StepRule& rule, bool wide) {
+void CudaBackend::step_shard(size_t bucket, Shard shard, const StepRule& rule, bool wide) {
+  require(shard.first + shard.count <= buckets_[bucket].size, "a part of the bucket");
+  if (shard.count == 0) return;
   use_device();
-  const auto [offset, size] = buckets_[bucket];
+  const size_t offset = buckets_[bucket].offset + shard.first, size = shard.count;
   const int64_t threshold = std::max<int64_t>(
       1, bucket_is_vectors_[bucket] ? rule.vector_threshold : rule.matrix_threshold);
   if (where_[bucket] == Where::host) {
@@ -374,6 +377,33 @@ void CudaBackend::step(size_t bucket, const StepRule& rule, bool wide) {
   else
     launch(step_parameters<int32_t>, one_thread_each(size), stream_, z_.data() + offset, size,
            threshold, accumulators, parameters_.data() + offset, changed_.data());
+}
+
+std::span<int8_t> CudaBackend::give_parameters(size_t bucket, Shard shard) {
+  use_device();
+  const auto [offset, size] = buckets_[bucket];
+  if (host_parameters_.size() == 0) host_parameters_ = PinnedBuffer<int8_t>(layout_.size());
+  const std::span<int8_t> whole = host_parameters_.span().subspan(offset, size);
+  copy_to_host(whole.subspan(shard.first, shard.count), parameters_.data() + offset + shard.first,
+               stream_);
+  stream_.synchronize();
+  parameters_where_[bucket] = Where::host;
+  return whole;
+}
+
+std::optional<DeviceParameters> CudaBackend::device_parameters(size_t bucket) {
+  use_device();
+  stream_.synchronize();
+  parameters_where_[bucket] = Where::device;
+  return DeviceParameters{parameters_.data() + buckets_[bucket].offset, buckets_[bucket].size};
+}
+
+void CudaBackend::take_parameters(size_t bucket) {
+  if (parameters_where_[bucket] == Where::device) return;
+  use_device();
+  const auto [offset, size] = buckets_[bucket];
+  copy_to_device(parameters_.data() + offset, host_parameters_.span().subspan(offset, size),
+                 stream_);
 }
 
 uint64_t CudaBackend::take_changed() {

@@ -177,6 +177,10 @@ TEST_F(Commands, DryRunPrintsWhatARunCostsAndWritesNothing) {
             std::string::npos)
       << together;
   EXPECT_EQ(lines_with(together, "# ranks, threads each  3, ").size(), 1u) << together;
+  const std::string sharded = expect_success(mpirun(3, options + " --step sharded"));
+  EXPECT_NE(sharded.find("reduce-scatter and all-gather " + std::to_string(2 * 5 * kParameters)),
+            std::string::npos)
+      << sharded;
   EXPECT_EQ(listed(folder->path()), before);
 
   // What it prints is a config.

@@ -92,6 +92,22 @@ TEST_F(RankCount, ParametersAreTheSameWithEveryInstructionSet) {
   }
 }
 
+TEST_F(RankCount, ShardsThatEachRankStepsComeToTheSameParametersAndCheckpoints) {
+  for (const std::string update : {"sigma-delta", "threshold"}) {
+    const std::string options = "--threads 1 --update " + update;
+    const std::string alone = digest_after(eggroll(arguments(options)));
+    for (int ranks = 1; ranks <= 4; ++ranks) {
+      // Stops and goes on, with other ranks and the other way to step in between.
+      expect_run(mpirun(ranks, arguments(options + " --step sharded", 7)));
+      expect_success(mpirun(5 - ranks, "train --resume " + run().string() + " --generations 14"));
+      expect_success(mpirun(
+          ranks, "train --step replicated --resume " + run().string() + " --generations 20"));
+      EXPECT_EQ(digest_of(run()), alone) << update << ", " << ranks << " ranks";
+      expect_records(run(), 20);
+    }
+  }
+}
+
 TEST_F(RankCount, FitnessAsTernaryValuesTrainsTheSameParameters) {
   const std::string full = digest_after(mpirun(3, arguments("--fitness sign")));
   EXPECT_EQ(digest_after(mpirun(3, arguments("--fitness sign --fitness-encoding ternary"))), full);

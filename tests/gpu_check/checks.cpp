@@ -101,7 +101,18 @@ void check_update(Twins& twins, uint32_t epoch, std::span<const int8_t> d, bool 
     checks.expect(std::ranges::equal(twins.cpu->partial_update(b), twins.cuda->partial_update(b)),
                   "Z of bucket " + std::to_string(b));
     if (!through_host) twins.cuda->device_partial_update(b, wide);
-    twins.both([&](Backend& backend) { backend.step(b, rule, wide && !through_host); });
+    // As the first of two ranks, and as the other; parameters are exchanged in between.
+    const size_t size = twins.cpu->buckets()[b].size;
+    for (int rank : {0, 1}) {
+      const Shard shard = shard_of_rank(size, rank, 2);
+      twins.both(
+          [&](Backend& backend) { backend.step_shard(b, shard, rule, wide && !through_host); });
+      const std::span<int8_t> x = twins.cpu->give_parameters(b, shard);
+      if (!through_host) twins.cuda->device_parameters(b);
+      const std::span<int8_t> y = twins.cuda->give_parameters(b, {0, size});
+      checks.expect(std::ranges::equal(x, y), "parameters of bucket " + std::to_string(b));
+      twins.both([b](Backend& backend) { backend.take_parameters(b); });
+    }
   }
   checks.expect(twins.cpu->take_changed() == twins.cuda->take_changed(),
                 "how many parameters changed");

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/check.hpp"
 #include "kernels/backend.hpp"
 #include "tests/support/backends.hpp"
 #include "tests/support/oracle.hpp"
@@ -142,6 +143,71 @@ TEST(Update, StepsMoveParametersAndAccumulatorsAsTheOracleDoes) {
       }
     }
   }
+}
+
+// Shard 1 of 3 of each bucket is stepped; what other ranks have stepped is put beside it.
+TEST(Update, AShardIsSteppedAloneAndCompletedByTheParametersOfOthers) {
+  const StepRule rule{1000, 700};
+  const std::vector<uint8_t> text = {'a', 'n', 'd', ' ', 's', 'o'};
+  for (const std::string& name : backends())
+    for (UpdateRule update : {UpdateRule::threshold, UpdateRule::sigma_delta})
+      for (bool wide : {false, true}) {
+        SCOPED_TRACE(testing::Message()
+                     << name << " rule " << static_cast<int>(update) << " wide " << wide);
+        Random random(9);
+        BackendSettings settings;
+        settings.shape = {1, 64};
+        settings.update = update;
+        const std::unique_ptr<Backend> backend = backend_on(name, settings);
+        backend->assign_pairs({0, 1});
+        std::vector<int8_t> parameters =
+            start_parameters(settings.shape, Start::full_range, random);
+        backend->write_parameters(parameters);
+        // Packed now; what the shards bring must be packed again.
+        backend->score_streams(text, 1, 0, 1);
+        std::vector<int32_t> accumulators(parameters.size());
+        for (int32_t& value : accumulators) value = left_over(rule.vector_threshold, random);
+        if (update == UpdateRule::sigma_delta) backend->write_accumulators(accumulators);
+        reconstructed(*backend, 0, std::vector<int8_t>{0}, wide);  // makes room for the sums
+        oracle::Vector z(parameters.size(), 0);
+        for (size_t b = 0; b < backend->buckets().size(); ++b) {
+          const UpdateBucket bucket = backend->buckets()[b];
+          const Shard shard = shard_of_rank(bucket.size, 1, 3);
+          const auto fill = [&](auto part) {
+            for (size_t e = 0; e < part.size(); ++e) {
+              const int64_t value = random_evidence(800, wide, random);
+              part[e] = static_cast<typename decltype(part)::value_type>(value);
+              if (e >= shard.first && e < shard.first + shard.count) z[bucket.offset + e] = value;
+            }
+          };
+          wide ? fill(backend->wide_partial_update(b)) : fill(backend->partial_update(b));
+          backend->step_shard(b, shard, rule, wide);
+        }
+        expect_stepped(*backend, settings, rule, z, parameters, accumulators);
+        for (size_t b = 0; b < backend->buckets().size(); ++b) {
+          const UpdateBucket bucket = backend->buckets()[b];
+          const Shard shard = shard_of_rank(bucket.size, 1, 3);
+          const std::span<int8_t> given = backend->give_parameters(b, shard);
+          EXPECT_EQ(given.size(), bucket.size);
+          for (size_t e = 0; e < given.size(); ++e) {
+            int8_t& expected = parameters[bucket.offset + e];
+            if (e >= shard.first && e < shard.first + shard.count) {
+              EXPECT_EQ(given[e], expected);
+              continue;
+            }
+            given[e] = expected = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+          }
+        }
+        for (size_t b = 0; b < backend->buckets().size(); ++b) backend->take_parameters(b);
+        std::vector<int8_t> whole(parameters.size());
+        backend->read_parameters(whole);
+        EXPECT_TRUE(whole == parameters);
+        EXPECT_EQ(backend->score_streams(text, 1, 0, 1).score_sum,
+                  oracle::score_streams(settings, parameters, text, 1, 0, 1).score_sum);
+        EXPECT_EQ(backend->device_parameters(0).has_value(),
+                  backend->device_partial_update(0, wide).has_value());
+        EXPECT_THROW(backend->step_shard(0, {1, backend->buckets()[0].size}, rule, wide), Error);
+      }
 }
 
 TEST(Update, ARankAloneStepsByWhatItHasReconstructed) {

@@ -18,6 +18,7 @@
 #include "common/agreement.hpp"
 #include "common/check.hpp"
 #include "common/membership.hpp"
+#include "common/partition.hpp"
 #include "tests/support/mpi_world.hpp"
 
 namespace eggroll {
@@ -173,6 +174,70 @@ TEST_P(CollectivesTest, AllReducesPendingTogetherCompleteInAnyOrder) {
   EXPECT_EQ(wrong, 0u) << "of " << wide.size();
 }
 
+TEST_P(CollectivesTest, ShardsAreAddedUpAndGatheredWhateverTheirSizes) {
+  std::vector<size_t> sizes = {0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 1000};
+  if (!is_cut()) sizes.push_back(700'001);
+  struct Bucket {
+    std::vector<int32_t> narrow, words;
+    std::vector<int64_t> wide;
+    std::vector<int8_t> bytes;
+  };
+  std::vector<Bucket> buckets;
+  for (const size_t size : sizes) {
+    Bucket b{std::vector<int32_t>(size), std::vector<int32_t>(size, -1), std::vector<int64_t>(size),
+             std::vector<int8_t>(size, -1)};
+    const Shard mine = shard_of_rank(size, rank_, size_);
+    for (size_t i = 0; i < size; ++i) {
+      b.narrow[i] = static_cast<int32_t>(i) * (rank_ + 1);
+      b.wide[i] = (int64_t{1} << 52) + static_cast<int64_t>(i) * rank_;
+      if (i < mine.first || i >= mine.first + mine.count) continue;
+      b.bytes[i] = static_cast<int8_t>(7 * i);
+      b.words[i] = static_cast<int32_t>(70'001 * i);
+    }
+    buckets.push_back(std::move(b));
+  }
+  std::vector<std::unique_ptr<Collectives::Pending>> pending;
+  for (Bucket& b : buckets) {
+    pending.push_back(group_->start_reduce_scatter_sum(b.narrow));
+    pending.push_back(group_->start_all_gather(b.bytes));
+    pending.push_back(group_->start_reduce_scatter_sum(b.wide));
+    pending.push_back(group_->start_all_gather(b.words));
+  }
+  if (rank_ % 2 == 1) std::ranges::reverse(pending);  // the order of waiting is each rank's own
+  for (const auto& operation : pending) Collectives::wait(*operation);
+  for (const auto& operation : pending) EXPECT_TRUE(operation->test());
+
+  const int32_t ranks_sum = size_ * (size_ + 1) / 2;
+  for (const Bucket& b : buckets) {
+    const size_t size = b.bytes.size();
+    const Shard mine = shard_of_rank(size, rank_, size_);
+    size_t wrong = 0;
+    for (size_t i = mine.first; i < mine.first + mine.count; ++i)
+      wrong += b.narrow[i] != static_cast<int32_t>(i) * ranks_sum ||
+               b.wide[i] != (int64_t{size_} << 52) + static_cast<int64_t>(i) * (ranks_sum - size_);
+    for (size_t i = 0; i < size; ++i)
+      wrong += b.bytes[i] != static_cast<int8_t>(7 * i) ||
+               b.words[i] != static_cast<int32_t>(70'001 * i);
+    EXPECT_EQ(wrong, 0u) << "of " << size;
+  }
+}
+
+TEST(Shards, AreEqualAndTheLastHasTheRest) {
+  for (size_t elements : {size_t{0}, size_t{1}, size_t{7}, size_t{8}, size_t{9}, size_t{1} << 33})
+    for (int ranks : {1, 2, 3, 8, 4096}) {
+      size_t next = 0;
+      for (int rank = 0; rank < ranks; ++rank) {
+        const Shard shard = shard_of_rank(elements, rank, ranks);
+        EXPECT_EQ(shard.first, next);
+        next += shard.count;
+        if (rank < ranks - 1) {
+          EXPECT_EQ(shard.count, elements / static_cast<size_t>(ranks));
+        }
+      }
+      EXPECT_EQ(next, elements);
+    }
+}
+
 TEST(Collectives, OtherCallsMayRunBetweenStartAndWait) {
   Collectives& group = mpi_world();
   std::vector<int32_t> sums(200'000, group.rank() + 1);
@@ -262,6 +327,14 @@ TEST(Collectives, BytesAreCountedAsTheAlgorithmSendsThem) {
   std::array<int32_t, 30> sums{};
   Collectives::wait(*group->start_all_reduce_sum(sums));
   expected += 2 * (size - 1) * 120 / size;
+  EXPECT_EQ(group->bytes_sent(), expected);
+
+  const uint64_t own = shard_of_rank(30, group->rank(), group->size()).count;
+  Collectives::wait(*group->start_reduce_scatter_sum(sums));
+  expected += 4 * (30 - own);
+  EXPECT_EQ(group->bytes_sent(), expected);
+  Collectives::wait(*group->start_all_gather(sums));
+  expected += 4 * own * (size - 1);
   EXPECT_EQ(group->bytes_sent(), expected);
   group->barrier();
   EXPECT_EQ(group->bytes_sent(), expected);

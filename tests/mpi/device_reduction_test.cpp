@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/partition.hpp"
 #include "common/stopwatch.hpp"
 #include "tests/nccl_emulation/emulation.hpp"
 #include "tests/support/mpi_world.hpp"
@@ -77,7 +78,7 @@ class DeviceReductionTest : public testing::Test {
     return error_of([&] {
       const auto limit = std::chrono::milliseconds(static_cast<int>(1000 * loss_limit_s));
       const auto reduction = make_device_reduction(group, {.loss_limit = limit});
-      const auto pending = reduction->start_sum(sums_of(data));
+      const auto pending = reduction->start_all_reduce_sum(sums_of(data));
       Collectives::wait(*pending);
     });
   }
@@ -104,8 +105,8 @@ TEST_F(DeviceReductionTest, AddsUpBothWidthsOverRanksInAnyOrderOfWaiting) {
     }
     std::vector<std::unique_ptr<Collectives::Pending>> pending;
     for (size_t i = 0; i < 5; ++i) {
-      pending.push_back(reduction->start_sum(sums_of(narrow[i])));
-      pending.push_back(reduction->start_sum(sums_of(wide[i])));
+      pending.push_back(reduction->start_all_reduce_sum(sums_of(narrow[i])));
+      pending.push_back(reduction->start_all_reduce_sum(sums_of(wide[i])));
     }
     std::ranges::reverse(pending);
     for (auto& each : pending) {
@@ -124,6 +125,40 @@ TEST_F(DeviceReductionTest, AddsUpBothWidthsOverRanksInAnyOrderOfWaiting) {
   EXPECT_EQ(nccl_seen.aborts_begun, 0);
 }
 
+TEST_F(DeviceReductionTest, AddsUpShardsAndGathersThemWhateverTheirSizes) {
+  const int rank = mpi_world().rank(), ranks = mpi_world().size();
+  {
+    const auto reduction = make_device_reduction(mpi_world(), {});
+    for (size_t size : {0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 1000}) {
+      SCOPED_TRACE(size);
+      std::vector<int32_t> narrow(size);
+      std::vector<int64_t> wide(size);
+      std::vector<int8_t> bytes(size);
+      const Shard mine = shard_of_rank(size, rank, ranks);
+      for (size_t i = 0; i < size; ++i) {
+        narrow[i] = static_cast<int32_t>(10 * i) + rank;
+        wide[i] = (int64_t{1} << 52) + static_cast<int64_t>(i) * rank;
+        const bool is_mine = i >= mine.first && i < mine.first + mine.count;
+        bytes[i] = is_mine ? static_cast<int8_t>(7 * i) : int8_t{-1};
+      }
+      std::vector<std::unique_ptr<Collectives::Pending>> pending;
+      pending.push_back(reduction->start_reduce_scatter_sum(sums_of(narrow)));
+      pending.push_back(reduction->start_all_gather({bytes.data(), bytes.size()}));
+      pending.push_back(reduction->start_reduce_scatter_sum(sums_of(wide)));
+      std::ranges::reverse(pending);
+      for (auto& each : pending) Collectives::wait(*each);
+      const int64_t ranks_sum = ranks * (ranks - 1) / 2;
+      for (size_t i = mine.first; i < mine.first + mine.count; ++i) {
+        EXPECT_EQ(narrow[i], static_cast<int64_t>(10 * i) * ranks + ranks_sum);
+        EXPECT_EQ(wide[i], (int64_t{ranks} << 52) + static_cast<int64_t>(i) * ranks_sum);
+      }
+      for (size_t i = 0; i < size; ++i) EXPECT_EQ(bytes[i], static_cast<int8_t>(7 * i));
+    }
+  }
+  EXPECT_EQ(nccl_seen.destroyed, 1);
+  EXPECT_EQ(nccl_seen.aborts_begun, 0);
+}
+
 TEST_F(DeviceReductionTest, ASumIsNotDoneBeforeAllRanksHaveGivenTheirs) {
   const bool is_last = mpi_world().rank() == mpi_world().size() - 1;
   if (is_last) nccl_behaviour.delay_ms = 50;
@@ -131,7 +166,7 @@ TEST_F(DeviceReductionTest, ASumIsNotDoneBeforeAllRanksHaveGivenTheirs) {
   std::vector<int32_t> data(1000, mpi_world().rank());
   mpi_world().barrier();
   const Stopwatch watch;
-  const auto pending = reduction->start_sum(sums_of(data));
+  const auto pending = reduction->start_all_reduce_sum(sums_of(data));
   EXPECT_LT(watch.elapsed_s(), 0.04) << "starting waits for nothing";
   EXPECT_FALSE(pending->test());
   Collectives::wait(*pending);
@@ -144,7 +179,7 @@ TEST_F(DeviceReductionTest, ASumThatNobodyWaitsForIsCompletedBeforeItsMemoryGoes
   nccl_behaviour.delay_ms = 20;
   const auto reduction = make_device_reduction(mpi_world(), {});
   std::vector<int64_t> data{1};
-  reduction->start_sum(sums_of(data));
+  reduction->start_all_reduce_sum(sums_of(data));
   EXPECT_EQ(data[0], mpi_world().size());
   EXPECT_EQ(nccl_seen.aborts_begun, 0);
 }
@@ -154,11 +189,20 @@ TEST_F(DeviceReductionTest, ItsBytesCountAmongThoseOfTheGroup) {
   const uint64_t before = mpi_world().bytes_sent(), ranks = mpi_world().size();
   std::vector<int32_t> narrow(300);
   std::vector<int64_t> wide(300);
-  Collectives::wait(*reduction->start_sum(sums_of(narrow)));
+  Collectives::wait(*reduction->start_all_reduce_sum(sums_of(narrow)));
   EXPECT_EQ(mpi_world().bytes_sent() - before, 2 * 1200 * (ranks - 1) / ranks);
-  Collectives::wait(*reduction->start_sum(sums_of(wide)));
+  Collectives::wait(*reduction->start_all_reduce_sum(sums_of(wide)));
   EXPECT_EQ(mpi_world().bytes_sent() - before,
             2 * 1200 * (ranks - 1) / ranks + 2 * 2400 * (ranks - 1) / ranks);
+
+  const uint64_t mine = shard_of_rank(301, mpi_world().rank(), mpi_world().size()).count;
+  std::vector<int8_t> bytes(301);
+  wide.resize(301);
+  const uint64_t between = mpi_world().bytes_sent();
+  Collectives::wait(*reduction->start_reduce_scatter_sum(sums_of(wide)));
+  EXPECT_EQ(mpi_world().bytes_sent() - between, 8 * (301 - mine));
+  Collectives::wait(*reduction->start_all_gather({bytes.data(), bytes.size()}));
+  EXPECT_EQ(mpi_world().bytes_sent() - between, 8 * (301 - mine) + mine * (ranks - 1));
 }
 
 TEST_F(DeviceReductionTest, AStartThatIsRefusedIsAnErrorWithRankAndHost) {
@@ -202,10 +246,25 @@ TEST_F(DeviceReductionTest, AnErrorOfTheCallOrOfTheOperationEndsItWithItsWords) 
   nccl_behaviour.call = ncclSuccess;
   nccl_behaviour.operation = ncclRemoteError;
   expect_in(error_of_a_sum(group), {"ncclAllReduce failed: remote process exited", "rank 0 of 1"});
+  for (ncclResult_t call : {ncclInvalidUsage, ncclSuccess}) {
+    nccl_behaviour.call = call;
+    std::vector<int8_t> bytes(3);
+    std::vector<int32_t> sums(3);
+    expect_in(error_of([&] {
+                const auto reduction = make_device_reduction(group, {});
+                Collectives::wait(*reduction->start_all_gather({bytes.data(), bytes.size()}));
+              }),
+              {"ncclAllGather failed: ", "rank 0 of 1"});
+    expect_in(error_of([&] {
+                const auto reduction = make_device_reduction(group, {});
+                Collectives::wait(*reduction->start_reduce_scatter_sum(sums_of(sums)));
+              }),
+              {"ncclReduceScatter failed: ", "rank 0 of 1"});
+  }
   nccl_behaviour.operation = ncclSuccess;
   nccl_behaviour.event = cudaErrorLaunchFailure;
   expect_in(error_of_a_sum(group), {"cudaEventQuery failed: unspecified launch failure"});
-  EXPECT_EQ(nccl_seen.aborts_begun, 3);
+  EXPECT_EQ(nccl_seen.aborts_begun, 7);
 }
 
 TEST_F(DeviceReductionTest, AfterAnErrorItIsOfNoMoreUse) {
@@ -213,11 +272,11 @@ TEST_F(DeviceReductionTest, AfterAnErrorItIsOfNoMoreUse) {
   std::vector<int32_t> data{1};
   const auto reduction = make_device_reduction(group, {});
   nccl_behaviour.operation = ncclInternalError;
-  const auto pending = reduction->start_sum(sums_of(data));
+  const auto pending = reduction->start_all_reduce_sum(sums_of(data));
   expect_in(error_of([&] { Collectives::wait(*pending); }), {"internal error"});
   nccl_behaviour.operation = ncclSuccess;
   expect_in(error_of([&] { pending->test(); }), {"aborted"});
-  expect_in(error_of([&] { reduction->start_sum(sums_of(data)); }), {"aborted"});
+  expect_in(error_of([&] { reduction->start_all_reduce_sum(sums_of(data)); }), {"aborted"});
 }
 
 TEST_F(DeviceReductionTest, AnErrorThatComesOfALostRankLeavesTheLastWordToTheGroup) {
@@ -251,7 +310,7 @@ TEST_F(DeviceReductionTest, AnExceptionThatPassesAbortsAndDoesNotWait) {
   const Stopwatch watch;
   expect_in(error_of([&] {
               const auto reduction = make_device_reduction(group, {});
-              const auto pending = reduction->start_sum(sums_of(data));
+              const auto pending = reduction->start_all_reduce_sum(sums_of(data));
               throw Error("of somebody else");
             }),
             {"of somebody else"});

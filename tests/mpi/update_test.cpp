@@ -32,7 +32,8 @@ constexpr uint64_t kMaybeWide = kSurelyNarrow + 1;
 using Sums = std::vector<std::vector<int64_t>>;  // of each bucket
 
 // Makes the sums that the test gives, in memory of the host or in memory that stands for a
-// device's; keeps what it is asked to step by, and where it is asked for its sums.
+// device's; keeps what it is asked to step by, and where it is asked for its sums. A step writes
+// what it stepped by into the parameters, cut to a byte.
 class GivenSums final : public Backend {
  public:
   explicit GivenSums(Sums z, bool is_on_device = false)
@@ -44,10 +45,12 @@ class GivenSums final : public Backend {
     }
     narrow_.resize(offset);
     wide_.resize(offset);
+    parameters_.resize(offset, -99);
   }
 
   struct Step {
     size_t bucket;
+    Shard shard;
     StepRule rule;
     bool wide;
     std::vector<int64_t> z;
@@ -55,6 +58,12 @@ class GivenSums final : public Backend {
   std::vector<Step> steps;
   bool reconstructed_wide = false;
   int given_to_host = 0, given_to_device = 0;
+  int parameters_given_to_host = 0, parameters_given_to_device = 0;
+  std::vector<size_t> taken;  // buckets whose parameters are complete
+  std::vector<int8_t> parameters(size_t b) {
+    const auto part = parameter_part(b);
+    return {part.begin(), part.end()};
+  }
 
   const std::vector<UpdateBucket>& buckets() const override { return buckets_; }
   void reconstruct(uint32_t, std::span<const int8_t>, bool wide,
@@ -91,14 +100,26 @@ class GivenSums final : public Backend {
     return largest;
   }
   void narrow(size_t b) override { std::ranges::copy(wide_part(b), narrow_part(b).begin()); }
-  void step(size_t b, const StepRule& rule, bool wide) override {
+  void step_shard(size_t b, Shard shard, const StepRule& rule, bool wide) override {
     std::vector<int64_t> z;
-    if (wide)
-      z.assign(wide_part(b).begin(), wide_part(b).end());
-    else
-      z.assign(narrow_part(b).begin(), narrow_part(b).end());
-    steps.push_back({b, rule, wide, z});
+    for (size_t i = shard.first; i < shard.first + shard.count; ++i) {
+      z.push_back(wide ? wide_part(b)[i] : narrow_part(b)[i]);
+      parameter_part(b)[i] = static_cast<int8_t>(z.back());
+    }
+    steps.push_back({b, shard, rule, wide, z});
     changed_ += 1 + b;
+  }
+  std::span<int8_t> give_parameters(size_t b, Shard shard) override {
+    ++parameters_given_to_host;
+    EXPECT_EQ(shard.first, steps.at(b).shard.first);
+    EXPECT_EQ(shard.count, steps.at(b).shard.count);
+    return parameter_part(b);
+  }
+  void take_parameters(size_t b) override { taken.push_back(b); }
+  std::optional<DeviceParameters> device_parameters(size_t b) override {
+    if (!is_on_device_) return std::nullopt;
+    ++parameters_given_to_device;
+    return DeviceParameters{parameter_part(b).data(), buckets_[b].size};
   }
   uint64_t take_changed() override { return std::exchange(changed_, 0); }
 
@@ -127,12 +148,16 @@ class GivenSums final : public Backend {
   std::span<int64_t> wide_part(size_t b) {
     return std::span(wide_).subspan(buckets_[b].offset, buckets_[b].size);
   }
+  std::span<int8_t> parameter_part(size_t b) {
+    return std::span(parameters_).subspan(buckets_[b].offset, buckets_[b].size);
+  }
 
   Sums z_;
   bool is_on_device_;
   std::vector<UpdateBucket> buckets_;
   std::vector<int32_t> narrow_;
   std::vector<int64_t> wide_;
+  std::vector<int8_t> parameters_;
   uint64_t changed_ = 0;
   ParameterLayout layout_;
 };
@@ -140,12 +165,23 @@ class GivenSums final : public Backend {
 // Adds up where the sums are, and keeps count.
 class CountingReduction final : public DeviceReduction {
  public:
-  int narrow = 0, wide = 0;
-  std::unique_ptr<Collectives::Pending> start_sum(const DeviceSums& sums) override {
+  int narrow = 0, wide = 0, gathered = 0;
+  std::unique_ptr<Collectives::Pending> start_all_reduce_sum(const DeviceSums& sums) override {
     ++(sums.wide ? wide : narrow);
     if (sums.wide)
       return mpi_world().start_all_reduce_sum({static_cast<int64_t*>(sums.data), sums.size});
     return mpi_world().start_all_reduce_sum({static_cast<int32_t*>(sums.data), sums.size});
+  }
+  std::unique_ptr<Collectives::Pending> start_reduce_scatter_sum(const DeviceSums& sums) override {
+    ++(sums.wide ? wide : narrow);
+    if (sums.wide)
+      return mpi_world().start_reduce_scatter_sum({static_cast<int64_t*>(sums.data), sums.size});
+    return mpi_world().start_reduce_scatter_sum({static_cast<int32_t*>(sums.data), sums.size});
+  }
+  std::unique_ptr<Collectives::Pending> start_all_gather(
+      const DeviceParameters& parameters) override {
+    ++gathered;
+    return mpi_world().start_all_gather({static_cast<int8_t*>(parameters.data), parameters.size});
   }
 };
 
@@ -164,9 +200,9 @@ ShapedSummary summary_with(uint64_t sum_magnitudes) {
 }
 
 UpdateReport update(GivenSums& backend, uint64_t sum_magnitudes, int noise_rank = 1,
-                    DeviceReduction* devices = nullptr) {
-  return apply_update(backend, {mpi_world(), devices}, 3, noise_rank, summary_with(sum_magnitudes),
-                      {});
+                    DeviceReduction* devices = nullptr, StepMode step = StepMode::replicated) {
+  return apply_update(backend, {mpi_world(), devices, step}, 3, noise_rank,
+                      summary_with(sum_magnitudes), {});
 }
 
 TEST(Update, EveryBucketIsSteppedOnceByTheSumOverRanksWithTheRuleOfThePlan) {
@@ -268,6 +304,56 @@ TEST(Update, SumsOfDevicesMeetThereAndTheHostSeesNone) {
   }
 }
 
+// 5 and 9 elements, which shards never divide evenly.
+TEST(Update, EachRankStepsItsShardAndTheParametersOfAllMeetWhereTheyAre) {
+  const int rank = mpi_world().rank(), ranks = mpi_world().size();
+  const int64_t ranks_sum = int64_t{ranks} * (ranks - 1) / 2, huge = int64_t{1} << 52;
+  for (bool is_on_device : {false, true})
+    for (uint64_t sum_magnitudes : {uint64_t{5}, kMaybeWide}) {
+      const bool wide = sum_magnitudes == kMaybeWide;
+      SCOPED_TRACE(testing::Message() << "device " << is_on_device << ", wide " << wide);
+      Sums own(2);
+      for (int64_t i = 0; i < 9; ++i) {
+        if (i < 5) own[0].push_back(i + rank);
+        own[1].push_back(wide ? huge + 2 * i * rank : 2 * i * rank);
+      }
+      const auto total = [&](size_t b, size_t i) {
+        const auto k = static_cast<int64_t>(i);
+        return b == 0 ? k * ranks + ranks_sum : (wide ? huge * ranks : 0) + 2 * k * ranks_sum;
+      };
+      GivenSums backend(own, is_on_device);
+      CountingReduction devices;
+      const UpdateReport report = update(backend, sum_magnitudes, 1, &devices, StepMode::sharded);
+      EXPECT_EQ(report.changed, (1u + 2) * ranks) << "of all ranks";
+      EXPECT_EQ(report.sums_travel_wide, wide);
+      EXPECT_EQ(backend.steps.size(), 2u);
+      if (backend.steps.size() != 2) continue;
+      for (size_t b = 0; b < 2; ++b) {
+        const GivenSums::Step& step = backend.steps[b];
+        const Shard mine = shard_of_rank(own[b].size(), rank, ranks);
+        EXPECT_EQ(step.bucket, b);
+        EXPECT_EQ(step.shard.first, mine.first);
+        EXPECT_EQ(step.shard.count, mine.count);
+        EXPECT_EQ(step.wide, wide && b == 1);
+        EXPECT_EQ(step.rule.matrix_threshold, 11);
+        for (size_t i = 0; i < mine.count; ++i) EXPECT_EQ(step.z[i], total(b, mine.first + i));
+        const std::vector<int8_t> parameters = backend.parameters(b);
+        for (size_t i = 0; i < parameters.size(); ++i)
+          EXPECT_EQ(parameters[i], static_cast<int8_t>(total(b, i)));
+      }
+      const bool is_alone = ranks == 1;
+      EXPECT_EQ(backend.taken, is_alone ? std::vector<size_t>{} : (std::vector<size_t>{0, 1}));
+      const int on_devices = is_alone || !is_on_device ? 0 : 2;
+      const int on_hosts = is_alone || is_on_device ? 0 : 2;
+      EXPECT_EQ(backend.given_to_host, on_hosts);
+      EXPECT_EQ(backend.given_to_device, on_devices);
+      EXPECT_EQ(backend.parameters_given_to_host, on_hosts);
+      EXPECT_EQ(backend.parameters_given_to_device, on_devices);
+      EXPECT_EQ(devices.narrow + devices.wide, on_devices);
+      EXPECT_EQ(devices.gathered, on_devices);
+    }
+}
+
 TEST(Update, SumsOfDevicesWithoutAReductionOfTheirOwnMeetInTheMemoryOfTheHosts) {
   const int ranks = mpi_world().size();
   GivenSums backend(Sums{{1}, {2}}, /*is_on_device=*/true);
@@ -326,6 +412,8 @@ std::string digest_after_updates(const std::string& name, const Meeting& meeting
   for (uint32_t epoch : {0u, 1u, 1u, 7u})
     apply_update(*backend, meeting, epoch, noise_rank, summary,
                  std::span(d).subspan(mine.first, mine.count));
+  if (meeting.step == StepMode::sharded && rule == UpdateRule::sigma_delta)
+    gather_accumulators(*backend, meeting.group);
   std::vector<int8_t> parameters(backend->layout().size());
   std::vector<int32_t> accumulators(rule == UpdateRule::sigma_delta ? parameters.size() : 0);
   backend->read_parameters(parameters);
@@ -342,11 +430,13 @@ TEST(Update, NarrowAndWideSumsGiveTheSameParametersOnAnyNumberOfRanksAndBackends
         CountingReduction devices;
         for (DeviceReduction* where :
              {static_cast<DeviceReduction*>(nullptr), static_cast<DeviceReduction*>(&devices)})
-          for (uint64_t sum_magnitudes : {uint64_t{150}, kMaybeWide})
-            EXPECT_EQ(
-                digest_after_updates(name, {mpi_world(), where}, rule, noise_rank, sum_magnitudes),
-                alone)
-                << name << (where ? ", sums met on the devices" : "");
+          for (StepMode step : {StepMode::replicated, StepMode::sharded})
+            for (uint64_t sum_magnitudes : {uint64_t{150}, kMaybeWide})
+              EXPECT_EQ(digest_after_updates(name, {mpi_world(), where, step}, rule, noise_rank,
+                                             sum_magnitudes),
+                        alone)
+                  << name << (where ? ", sums met on the devices" : "")
+                  << (step == StepMode::sharded ? ", sharded" : "");
         const bool meets_there = name == "cuda" && mpi_world().size() > 1;
         EXPECT_EQ(devices.narrow > 0, meets_there) << name;
       }

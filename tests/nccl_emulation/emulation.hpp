@@ -14,7 +14,7 @@ struct NcclBehaviour {
   ncclResult_t start = ncclSuccess;        // of ncclCommInitRankConfig
   ncclResult_t after_start = ncclSuccess;  // found while the ranks look for each other
   bool starts_for_ever = false;
-  ncclResult_t call = ncclSuccess;       // of ncclAllReduce
+  ncclResult_t call = ncclSuccess;       // of ncclAllReduce and the like
   ncclResult_t operation = ncclSuccess;  // found while it runs; it does nothing then
   bool runs_for_ever = false;            // operations do nothing and never end
   cudaError_t event = cudaSuccess;       // of cudaEventQuery, when the operation is done

@@ -21,7 +21,7 @@ enum ncclResult_t : int {
   ncclRemoteError = 6,
   ncclInProgress = 7,
 };
-enum ncclDataType_t : int { ncclInt32 = 2, ncclInt64 = 4 };
+enum ncclDataType_t : int { ncclInt8 = 0, ncclInt32 = 2, ncclInt64 = 4 };
 enum ncclRedOp_t : int { ncclSum = 0 };
 struct ncclConfig_t {
   int blocking;
@@ -38,6 +38,17 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* communicator, int ranks, ncclUni
 ncclResult_t ncclCommGetAsyncError(ncclComm_t communicator, ncclResult_t* state);
 ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type,
                            ncclRedOp_t operation, ncclComm_t communicator, cudaStream_t stream);
+ncclResult_t ncclReduceScatter(const void* from, void* to, size_t count_each, ncclDataType_t type,
+                               ncclRedOp_t operation, ncclComm_t communicator, cudaStream_t stream);
+ncclResult_t ncclReduce(const void* from, void* to, size_t count, ncclDataType_t type,
+                        ncclRedOp_t operation, int root, ncclComm_t communicator,
+                        cudaStream_t stream);
+ncclResult_t ncclAllGather(const void* from, void* to, size_t count_each, ncclDataType_t type,
+                           ncclComm_t communicator, cudaStream_t stream);
+ncclResult_t ncclBroadcast(const void* from, void* to, size_t count, ncclDataType_t type, int root,
+                           ncclComm_t communicator, cudaStream_t stream);
+ncclResult_t ncclGroupStart();
+ncclResult_t ncclGroupEnd();
 ncclResult_t ncclCommFinalize(ncclComm_t communicator);
 ncclResult_t ncclCommDestroy(ncclComm_t communicator);
 ncclResult_t ncclCommAbort(ncclComm_t communicator);

@@ -36,6 +36,10 @@ class SoloCollectives : public Collectives {
   std::optional<Letter> collect() override { return std::nullopt; }
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t>) override { return done(); }
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int64_t>) override { return done(); }
+  std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int32_t>) override { return done(); }
+  std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int64_t>) override { return done(); }
+  std::unique_ptr<Pending> start_all_gather(std::span<int8_t>) override { return done(); }
+  std::unique_ptr<Pending> start_all_gather(std::span<int32_t>) override { return done(); }
 
  private:
   struct Done final : Pending {

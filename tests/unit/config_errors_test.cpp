@@ -82,6 +82,7 @@ TEST(ConfigErrors, RefusesBadCommandLines) {
       {{"--task", "rl"}, "task = rl (command line): allowed is lm"},
       {{"--device", "gpu"}, "device = gpu (command line): allowed are auto, cpu, cuda"},
       {{"--all-reduce", "ring"}, "all-reduce = ring (command line): allowed are auto, mpi, nccl"},
+      {{"--step", "half"}, "step = half (command line): allowed are replicated, sharded"},
       {{"--data", ""}, "data = '' (command line): allowed is a path"},
       {{"--data", "a\nb"}, "data = a?b (command line): allowed is a path"},
       {{"--seed"}, "seed (command line): a value is missing"},
@@ -243,19 +244,24 @@ TEST(ConfigErrors, RefusesCombinationsThatExcludeEachOther) {
        "cpu are auto, mpi"},
       {{"--data", "x", "--fitness-encoding", "ternary"},
        "fitness-encoding = ternary (command line): ternary is allowed with fitness = sign only"},
+      {{"--data", "x", "--step", "sharded", "--survive"},
+       "step = sharded (command line): sharded is not allowed with survive = true and update = "
+       "sigma-delta: what a lost rank has gathered for its shard would be lost with it"},
   };
   for (const auto& [arguments, expected] : cases)
     EXPECT_EQ(validation_refusal(arguments), expected);
 }
 
 TEST(ConfigErrors, AcceptsWhatFitsTogether) {
-  for (const Arguments& arguments :
-       std::vector<Arguments>{{"--data", "x"},
-                              {"--resume", "run"},
-                              {"--data", "x", "--auto-resume", "--init", "seed.h5"},
-                              {"--data", "x", "--fitness-encoding", "ternary", "--fitness", "sign"},
-                              {"--data", "x", "--population", "10", "--group-size", "10"},
-                              {"--data", "x", "--population", "4294967296"}})
+  for (const Arguments& arguments : std::vector<Arguments>{
+           {"--data", "x"},
+           {"--resume", "run"},
+           {"--data", "x", "--auto-resume", "--init", "seed.h5"},
+           {"--data", "x", "--fitness-encoding", "ternary", "--fitness", "sign"},
+           {"--data", "x", "--population", "10", "--group-size", "10"},
+           {"--data", "x", "--step", "sharded"},
+           {"--data", "x", "--step", "sharded", "--survive", "--update", "threshold"},
+           {"--data", "x", "--population", "4294967296"}})
     EXPECT_EQ(validation_refusal(arguments), "no error");
 }
 

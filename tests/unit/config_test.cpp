@@ -60,6 +60,7 @@ RunConfig unusual_config() {
   c.alpha_decay = {42, true};
   c.device = DeviceChoice::cpu;
   c.all_reduce = AllReduce::mpi;
+  c.step = StepMode::sharded;
   c.threads = 3;
   c.schedule = TileSchedule::fixed;
   c.straggler_limit = 1.5;
@@ -98,7 +99,8 @@ TEST(Config, TheCommandLineSetsEveryOption) {
       "32 --tokens-per-update 65536 --noise-rank 16 --noise-reuse 0 --sigma-shift 8 "
       "--perturbation-rounding floor --carry own --fitness sign --fitness-encoding ternary "
       "--update threshold --threshold-factor 0.3333333333333333 --alpha 2e-1 --alpha-decay "
-      "42% --device cpu --all-reduce mpi --threads 3 --survive --schedule static --straggler-limit "
+      "42% --device cpu --all-reduce mpi --step sharded --threads 3 --survive --schedule static "
+      "--straggler-limit "
       "1.5 "
       "--silence-limit 2.5 --validate-every 0 --validate-streams 7 --checkpoint-every "
       "18446744073709551615 --checkpoint-seconds 4294967295 --keep-checkpoints 1 "
@@ -264,6 +266,8 @@ TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
                                                                              "auto",
                                                                              "--all-reduce",
                                                                              "nccl",
+                                                                             "--step",
+                                                                             "replicated",
                                                                              "--run",
                                                                              "new",
                                                                              "--data",
@@ -291,6 +295,7 @@ TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
   expected.threads = 8;
   expected.device = DeviceChoice::automatic;
   expected.all_reduce = AllReduce::nccl;
+  expected.step = StepMode::replicated;
   expected.run = "new";
   expected.data = "moved";
   expected.silence_limit = 30;
@@ -314,6 +319,7 @@ TEST(Config, AResumedRunRefusesEveryOtherChange) {
                                             "threads",
                                             "device",
                                             "all-reduce",
+                                            "step",
                                             "schedule",
                                             "straggler-limit",
                                             "silence-limit",
@@ -347,7 +353,7 @@ TEST(Config, AResumedRunRefusesEveryOtherChange) {
         config_for_resume(RunConfig{}, resume_with({"--seed", "2"}));
       }),
       "seed = 2 (command line): the run to resume has 1; what may change is data, "
-      "generations, fitness-encoding, device, all-reduce, threads, schedule, "
+      "generations, fitness-encoding, device, all-reduce, step, threads, schedule, "
       "straggler-limit, silence-limit, run, validate-every, "
       "checkpoint-every, checkpoint-seconds, keep-checkpoints, on-storage-failure, digest-every");
 }
