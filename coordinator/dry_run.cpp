@@ -48,7 +48,7 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   const double slot = static_cast<double>(config.layers) * config.width;
   const double states = pairs * static_cast<double>(state_slots_per_pair(config.carry)) * slot;
   // int8 parameters twice (natural and packed), Z and, with sigma-delta, accumulators as int32
-  // and, where the population may need them, 64-bit sums; sharded, what arrives of others' sums
+  // and, where the population may need them, 64-bit sums; on several ranks, what arrives of others' sums
   const bool wide =
       config.pairs() * 2 * kNoiseMax * kNoiseMax * static_cast<uint64_t>(config.noise_rank) >> 31 !=
       0;
@@ -56,7 +56,7 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   const double sum_bytes = wide ? 8 : 4;
   const double model =
       parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0) +
-                    (sharded ? sum_bytes * (ranks - 1) / ranks : 0));
+                    sum_bytes * (ranks - 1) / ranks);
   const double noise = static_cast<double>(noise_per_pair(layout, config.noise_rank));
   const auto block_pairs = static_cast<double>(cpu::choose_isa().block_pairs);
   const double workspace =
@@ -83,7 +83,7 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
            : 0);
   const double plan_down = others * (sizeof(GenerationPlan) + sizeof(ShapedSummary));
   const double differences_down = all_pairs * others / ranks;
-  // The ring's, or that of a reduce-scatter and an all-gather.
+  // Of the sums and of what is done with them: all sums twice, or those once and int8 parameters.
   const double model_sent = (sharded ? 4 + 1 : 2 * 4) * others * parameters;
 
   std::string text = write_config(config);

@@ -9,9 +9,11 @@
 //   shape -> d, thresholds ------> ShapedSummary                               broadcast, 32 bytes
 //   d of all  -------------------> d of my pairs                               scatter, P / 2 bytes
 //                                  Z of my pairs, integer                      nothing
-//                                  all-reduce of Z, bucket by bucket           4 bytes a parameter
-//                                  (ring: twice (R - 1) / R of it) step, the same on every rank
-//                                  nothing
+//                                  all-reduce of Z, bucket by bucket           4 bytes a parameter,
+//                                                                              2 (R - 1) / R times
+//                                  step, the same on every rank                nothing
+//   (sharded: reduce-scatter of Z, step of my shard, all-gather of parameters: 5 bytes a parameter,
+//   (R - 1) / R of it)
 #pragma once
 
 #include <cstdint>
