@@ -101,15 +101,16 @@ class Collectives {
   // Polls with growing sleeps until complete.
   static void wait(Pending& pending);
 
-  // Payload this rank has sent. Of an all-reduce the ring's share is counted, 2 (size - 1) / size
-  // of its bytes, of a reduce-scatter all but this rank's shard, and of an all-gather size - 1
-  // times this rank's part; what the library really sends may be more.
-  uint64_t bytes_sent() const { return bytes_sent_; }
+  // Payload this rank has sent: of sums what they are packed into, of a small all-reduce 2 (size -
+  // 1) / size of its bytes, of a gather to all size - 1 times this rank's part. What the library
+  // really sends may be more.
+  uint64_t bytes_sent() const { return *bytes_sent_; }
   // Counts what goes to the ranks of this group by another way than its own calls.
-  void count_sent(uint64_t bytes) { bytes_sent_ += bytes; }
+  void count_sent(uint64_t bytes) { *bytes_sent_ += bytes; }
 
  protected:
-  uint64_t bytes_sent_ = 0;
+  // Shared with operations, which may outlive their group.
+  const std::shared_ptr<uint64_t> bytes_sent_ = std::make_shared<uint64_t>(0);
 };
 
 // MPI for the life of this object, one a process: initialised (funneled), errors returned and

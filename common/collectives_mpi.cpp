@@ -68,7 +68,7 @@ class MpiCollectives final : public Collectives {
   void broadcast(std::span<std::byte> data) override {
     if (size_ == 1) return;
     broadcast_from(0, data);
-    if (rank_ == 0) bytes_sent_ += data.size() * others();
+    if (rank_ == 0) *bytes_sent_ += data.size() * others();
   }
 
   void gather(std::span<const std::byte> mine, std::span<const size_t> counts,
@@ -84,7 +84,7 @@ class MpiCollectives final : public Collectives {
                                     /*root=*/0, communicator_->handle, &request);
       finish(code, request, "MPI_Igatherv");
     }
-    if (rank_ != 0) bytes_sent_ += mine.size();
+    if (rank_ != 0) *bytes_sent_ += mine.size();
   }
 
   void scatter(std::span<const std::byte> all, std::span<const size_t> counts,
@@ -100,7 +100,7 @@ class MpiCollectives final : public Collectives {
                                      MPI_BYTE, /*root=*/0, communicator_->handle, &request);
       finish(code, request, "MPI_Iscatterv");
     }
-    if (rank_ == 0) bytes_sent_ += all.size() - mine.size();
+    if (rank_ == 0) *bytes_sent_ += all.size() - mine.size();
   }
 
   void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
@@ -118,7 +118,7 @@ class MpiCollectives final : public Collectives {
       for (int root = 0; root < size_; ++root)
         broadcast_from(root, all.subspan(mine.size() * root, mine.size()));
     }
-    bytes_sent_ += mine.size() * others();
+    *bytes_sent_ += mine.size() * others();
   }
 
   void shift(std::span<const std::byte> mine, int distance, std::span<std::byte> arrived) override {
@@ -126,9 +126,8 @@ class MpiCollectives final : public Collectives {
     if (to == rank_) return copy(mine, arrived);
     MpiPending pending(communicator_);
     exchange().receive(pending, arrived, from, kShiftTag);
-    exchange().send(pending, mine, to, kShiftTag);
+    exchange().send(pending, mine, mine.size(), to, kShiftTag);
     wait(pending);
-    bytes_sent_ += mine.size();
   }
 
   void barrier() override {
@@ -140,7 +139,7 @@ class MpiCollectives final : public Collectives {
 
   void post(int to, std::span<const std::byte> letter) override {
     letters_.post(to, letter);
-    bytes_sent_ += letter.size();
+    *bytes_sent_ += letter.size();
   }
   std::optional<Letter> collect() override { return letters_.collect(); }
 
@@ -209,16 +208,14 @@ class MpiCollectives final : public Collectives {
   int next_tag() {
     return kFirstExchangeTag + static_cast<int>(operations_++ % kExchangeTags) * kPhases;
   }
-  Exchange exchange() const { return {communicator_, rank_, size_, max_message_}; }
+  Exchange exchange() const { return {communicator_, bytes_sent_, rank_, size_, max_message_}; }
 
   template <typename T>
   std::unique_ptr<Pending> start_shard_sum(std::span<T> data) {
-    bytes_sent_ += data.size_bytes() - exchange().own_shard(data).size_bytes();
     return std::make_unique<ShardSum<T>>(exchange(), data, next_tag());
   }
   template <typename T>
   std::unique_ptr<Pending> start_gather(std::span<T> data) {
-    bytes_sent_ += exchange().own_shard(data).size_bytes() * others();
     return gather_shards(exchange(), data, next_tag());
   }
 
@@ -226,9 +223,9 @@ class MpiCollectives final : public Collectives {
   std::unique_ptr<Pending> start_sum(std::span<T> data, MPI_Datatype type) {
     auto pending = std::make_unique<MpiPending>(communicator_);
     if (size_ == 1) return pending;  // complete from the start
-    bytes_sent_ += 2 * data.size_bytes() * others() / static_cast<uint64_t>(size_);
     if (data.size_bytes() / static_cast<size_t>(size_) >= kSmallestShardBytes)
       return std::make_unique<AllReduceSum<T>>(exchange(), data, next_tag());
+    *bytes_sent_ += 2 * data.size_bytes() * others() / static_cast<uint64_t>(size_);
     for (size_t first = 0; first < data.size(); first += max_message_) {
       const int count = static_cast<int>(std::min(max_message_, data.size() - first));
       MPI_Request request = MPI_REQUEST_NULL;

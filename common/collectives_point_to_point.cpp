@@ -323,7 +323,7 @@ class PointToPointCollectives final : public Collectives {
   void post(int to, std::span<const std::byte> letter) override {
     ranks_.check();
     letters_.post(ranks_.world[static_cast<size_t>(to)], letter);
-    bytes_sent_ += letter.size();
+    *bytes_sent_ += letter.size();
   }
   std::optional<Letter> collect() override {
     ranks_.check();
@@ -360,7 +360,7 @@ class PointToPointCollectives final : public Collectives {
     return view_tag_ | static_cast<int>(operations_++ & ((1u << kOperationBits) - 1));
   }
   std::unique_ptr<Message> send(std::span<const std::byte> bytes, int to, int tag) {
-    bytes_sent_ += bytes.size();
+    *bytes_sent_ += bytes.size();
     return ranks_.send(bytes, to, tag);
   }
   void receive_into(std::span<std::byte> data, int from, int tag) {
@@ -371,19 +371,19 @@ class PointToPointCollectives final : public Collectives {
   }
   template <typename T>
   std::unique_ptr<Pending> start_sum(std::span<T> data) {
-    bytes_sent_ +=
+    *bytes_sent_ +=
         2 * data.size_bytes() * static_cast<uint64_t>(size() - 1) / static_cast<uint64_t>(size());
     return std::make_unique<RingSum<T>>(owner_, next_tag(), data);
   }
   template <typename T>
   std::unique_ptr<Pending> start_shard_sum(std::span<T> data) {
-    bytes_sent_ += data.size_bytes() - shard_of(ranks_, data, ranks_.me).size_bytes();
+    *bytes_sent_ += data.size_bytes() - shard_of(ranks_, data, ranks_.me).size_bytes();
     return std::make_unique<ShardExchange<T>>(owner_, next_tag(), data,
                                               ShardExchange<T>::Kind::sum);
   }
   template <typename T>
   std::unique_ptr<Pending> start_gather(std::span<T> data) {
-    bytes_sent_ +=
+    *bytes_sent_ +=
         shard_of(ranks_, data, ranks_.me).size_bytes() * static_cast<uint64_t>(size() - 1);
     return std::make_unique<ShardExchange<T>>(owner_, next_tag(), data,
                                               ShardExchange<T>::Kind::gather);

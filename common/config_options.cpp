@@ -256,8 +256,7 @@ std::vector<RunOption> make_table() {
                         "that of the GPUs; auto: nccl with device cuda where this program has it")),
       changeable(choice("step", machine, &C::step,
                         "who moves the parameters by the evidence: every rank all of them, or each "
-                        "its shard, which it then sends to the others: 5 bytes a parameter travel "
-                        "and not 8")),
+                        "its shard, which it then sends to the others: fewer bytes travel")),
       changeable(number<&C::threads, 0, 1024>(
           "threads", machine, "threads of a rank; 0: its share of the machine's cores")),
       changeable(choice("schedule", machine, &C::schedule,

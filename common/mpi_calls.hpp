@@ -9,7 +9,10 @@
 #include <mpi.h>
 
 #include <chrono>
+#include <cstddef>
+#include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "common/collectives.hpp"
@@ -29,6 +32,22 @@ class Steps {
   virtual void advance() = 0;
 };
 
+// Memory that the same messages need again in each generation: asking the system for it anew costs
+// more than what is done with it.
+class MessageMemory {
+ public:
+  using Block = std::unique_ptr<std::byte[]>;
+  Block take(size_t bytes) {
+    const auto found = spare_.find(bytes);
+    if (found == spare_.end()) return std::make_unique_for_overwrite<std::byte[]>(bytes);
+    return std::move(spare_.extract(found).mapped());
+  }
+  void give_back(size_t bytes, Block block) { spare_.emplace(bytes, std::move(block)); }
+
+ private:
+  std::multimap<size_t, Block> spare_;
+};
+
 // A communicator with its owners: the group and the operations pending on it, whichever lives
 // longer.
 struct Communicator {
@@ -42,7 +61,8 @@ struct Communicator {
   Communicator& operator=(const Communicator&) = delete;
 
   MPI_Comm handle;
-  bool is_abandoned = false;    // nobody waits on it any more
+  bool is_abandoned = false;  // nobody waits on it any more
+  MessageMemory memory;
   std::vector<Steps*> running;  // of world groups; whoever waits for anything moves all of them on
   static inline int alive = 0;
 };

@@ -48,15 +48,18 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   const double slot = static_cast<double>(config.layers) * config.width;
   const double states = pairs * static_cast<double>(state_slots_per_pair(config.carry)) * slot;
   // int8 parameters twice (natural and packed), Z and, with sigma-delta, accumulators as int32
-  // and, where the population may need them, 64-bit sums; on several ranks, what arrives of others' sums
+  // and, where the population may need them, 64-bit sums
   const bool wide =
       config.pairs() * 2 * kNoiseMax * kNoiseMax * static_cast<uint64_t>(config.noise_rank) >> 31 !=
       0;
-  const bool sharded = config.step == StepMode::sharded && ranks > 1;
-  const double sum_bytes = wide ? 8 : 4;
   const double model =
-      parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0) +
-                    sum_bytes * (ranks - 1) / ranks);
+      parameters * (2 + 4 + (config.update == UpdateRule::sigma_delta ? 4 : 0) + (wide ? 8 : 0));
+  // Sums on their way, if those of all buckets are at once: what leaves and what arrives of parts,
+  // and then of totals.
+  const bool sharded = config.step == StepMode::sharded && ranks > 1;
+  const double messages =
+      ranks == 1 ? 0
+                 : parameters * (wide ? 8 : 4) * (2.0 * (ranks - 1) / ranks + (sharded ? 0 : 1));
   const double noise = static_cast<double>(noise_per_pair(layout, config.noise_rank));
   const auto block_pairs = static_cast<double>(cpu::choose_isa().block_pairs);
   const double workspace =
@@ -83,7 +86,7 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
            : 0);
   const double plan_down = others * (sizeof(GenerationPlan) + sizeof(ShapedSummary));
   const double differences_down = all_pairs * others / ranks;
-  // Of the sums and of what is done with them: all sums twice, or those once and int8 parameters.
+  // Sums, which may be packed closer, twice; or once, and int8 parameters.
   const double model_sent = (sharded ? 4 + 1 : 2 * 4) * others * parameters;
 
   std::string text = write_config(config);
@@ -91,10 +94,11 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   text += fmt::format("# ranks, threads each  {}, {}\n", ranks, threads);
   if (device.name == "cpu")
     text += fmt::format(
-        "# memory per rank      {:.1f} MiB: model {:.1f}, member states {:.1f}, tile workspaces "
-        "{:.1f}, fitness {:.1f}, data {:.1f}\n",
-        mib(model + states + workspace + fitness + data), mib(model), mib(states), mib(workspace),
-        mib(fitness), mib(data));
+        "# memory per rank      {:.1f} MiB: model {:.1f}, messages {:.1f}, member states {:.1f}, "
+        "tile "
+        "workspaces {:.1f}, fitness {:.1f}, data {:.1f}\n",
+        mib(model + messages + states + workspace + fitness + data), mib(model), mib(messages),
+        mib(states), mib(workspace), mib(fitness), mib(data));
   else
     text += fmt::format(
         "# memory per rank      {:.1f} MiB of the host: fitness {:.1f}, data {:.1f}; that of the "
@@ -105,7 +109,8 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   text +=
       fmt::format("# noise of a pair      {:.0f} bytes, made again where it is needed\n", noise);
   text += fmt::format(
-      "# sent a generation    {:.0f} bytes by all ranks: fitness {:.0f}, plan {:.0f}, differences "
+      "# sent a generation    {:.0f} bytes by all ranks at most: fitness {:.0f}, plan {:.0f}, "
+      "differences "
       "{:.0f}, {} {:.0f}\n",
       fitness_up + plan_down + differences_down + model_sent, fitness_up, plan_down,
       differences_down, sharded ? "reduce-scatter and all-gather" : "all-reduce", model_sent);

@@ -9,11 +9,10 @@
 //   shape -> d, thresholds ------> ShapedSummary                               broadcast, 32 bytes
 //   d of all  -------------------> d of my pairs                               scatter, P / 2 bytes
 //                                  Z of my pairs, integer                      nothing
-//                                  all-reduce of Z, bucket by bucket           4 bytes a parameter,
-//                                                                              2 (R - 1) / R times
+//                                  all-reduce of Z, bucket by bucket           up to 4 bytes a
+//                                                                              parameter, twice
 //                                  step, the same on every rank                nothing
-//   (sharded: reduce-scatter of Z, step of my shard, all-gather of parameters: 5 bytes a parameter,
-//   (R - 1) / R of it)
+//   (sharded: reduce-scatter of Z, step of my shard, all-gather of parameters: once, and 1 byte)
 #pragma once
 
 #include <cstdint>

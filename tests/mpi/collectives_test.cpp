@@ -18,6 +18,7 @@
 #include "common/agreement.hpp"
 #include "common/check.hpp"
 #include "common/membership.hpp"
+#include "common/packed_sums.hpp"
 #include "common/partition.hpp"
 #include "tests/support/mpi_world.hpp"
 
@@ -331,12 +332,19 @@ TEST(Collectives, BytesAreCountedAsTheAlgorithmSendsThem) {
 
   const uint64_t own = shard_of_rank(30, group->rank(), group->size()).count;
   Collectives::wait(*group->start_reduce_scatter_sum(sums));
-  expected += 4 * (30 - own);
+  expected += kPackedHeaderBytes * (size - 1) + (30 - own);  // zeros, in a byte each
   EXPECT_EQ(group->bytes_sent(), expected);
   Collectives::wait(*group->start_all_gather(sums));
   expected += 4 * own * (size - 1);
   EXPECT_EQ(group->bytes_sent(), expected);
   group->barrier();
+  EXPECT_EQ(group->bytes_sent(), expected);
+
+  // In two bytes each, as long as they are not added up, and then, if there is another, in three.
+  std::vector<int32_t> large(12'000, 32'767);
+  Collectives::wait(*group->start_all_reduce_sum(large));
+  const uint64_t each = 12'000 / size;
+  expected += (size - 1) * (2 * kPackedHeaderBytes + 5 * each);
   EXPECT_EQ(group->bytes_sent(), expected);
 }
 
