@@ -22,8 +22,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// From here on a communicator may be aborted in another thread than the one that started its work.
+constexpr int kOldestVersion = 21900;
 constexpr std::chrono::seconds kAbortFor{5};  // an abort that takes longer is left to itself
 constexpr std::chrono::seconds kEndFor{5};    // of an orderly end, for which all ranks are needed
+
+int version() {
+  int version = 0;
+  ncclGetVersion(&version);
+  return version;
+}
 
 std::string where(const Collectives& group) {
   return fmt::format("rank {} of {} on {}", group.rank(), group.size(), host_name());
@@ -53,7 +61,7 @@ using Event = std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, EventEnd>;
 // A communicator of NCCL's. Nothing here waits for another rank for longer than it says.
 class NcclCommunicator {
  public:
-  NcclCommunicator() = default;
+  explicit NcclCommunicator(int device_index) : device_index_(device_index) {}
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
   ~NcclCommunicator() { abort(); }
@@ -67,21 +75,11 @@ class NcclCommunicator {
     return code == ncclSuccess ? state : code;
   }
 
-  // Stops what runs on the device; its memory is left alone from then on. NCCL does not say how
-  // long that takes, so it has a thread of its own.
+  // Stops what runs on the device; its memory is left alone from then on.
   void abort() noexcept {
     if (!handle_) return;
     const ncclComm_t handle = std::exchange(handle_, nullptr);
-    try {
-      std::promise<void> promise;
-      const std::future<void> done = promise.get_future();
-      std::thread([handle, promise = std::move(promise)]() mutable {
-        ncclCommAbort(handle);
-        promise.set_value();
-      }).detach();
-      done.wait_for(kAbortFor);
-    } catch (const std::exception&) {  // no thread to be had: it ends with the process
-    }
+    call_for(kAbortFor, [handle] { ncclCommAbort(handle); });
   }
 
   // Waits for the ranks that are still at work, then frees it; else aborts.
@@ -96,17 +94,43 @@ class NcclCommunicator {
         pause_after(waited);
       }
     if (code != ncclSuccess) return abort();
-    ncclCommDestroy(std::exchange(handle_, nullptr));
+    // On one host it waits until the other ranks free theirs, too.
+    const ncclComm_t handle = std::exchange(handle_, nullptr);
+    call_for(kEndFor, [handle] { ncclCommDestroy(handle); });
   }
 
  private:
+  // NCCL does not say how long its last calls take, so they have a thread of their own, which is
+  // left to itself after this time.
+  template <typename Call>
+  void call_for(std::chrono::seconds limit, Call call) noexcept {
+    try {
+      std::promise<void> promise;
+      const std::future<void> done = promise.get_future();
+      std::thread([device = device_index_, call, promise = std::move(promise)]() mutable {
+        cudaSetDevice(device);
+        call();
+        promise.set_value();
+      }).detach();
+      done.wait_for(limit);
+    } catch (const std::exception&) {  // no thread to be had: it ends with the process
+    }
+  }
+
+  int device_index_;
   ncclComm_t handle_ = nullptr;
 };
 
 class NcclReduction final : public DeviceReduction {
  public:
   NcclReduction(Collectives& group, const DeviceReductionSettings& settings)
-      : group_(group), loss_limit_(settings.loss_limit), exceptions_(std::uncaught_exceptions()) {
+      : group_(group),
+        loss_limit_(settings.loss_limit),
+        exceptions_(std::uncaught_exceptions()),
+        communicator_(settings.device_index) {
+    if (version() < kOldestVersion)
+      throw Error(fmt::format("{}: needed is 2.19 or newer; --all-reduce mpi goes without it ({})",
+                              device_reduction_name(), where(group_)));
     check_cuda(cudaSetDevice(settings.device_index), "cudaSetDevice", group_);
     cudaStream_t stream = nullptr;
     check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking),
@@ -348,9 +372,7 @@ class NcclReduction final : public DeviceReduction {
 }  // namespace
 
 std::string device_reduction_name() {
-  int version = 0;
-  ncclGetVersion(&version);
-  return fmt::format("NCCL {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  return fmt::format("NCCL {}.{}.{}", version() / 10000, version() / 100 % 100, version() % 100);
 }
 
 std::unique_ptr<DeviceReduction> make_device_reduction(Collectives& group,

@@ -2,7 +2,7 @@
 # Collects a built program with the libraries and the launcher it needs, for a machine that has neither MPI nor HDF5 nor Boost.
 #   deploy/bundle.sh FOLDER [PROGRAM]     PROGRAM: default build-cuda/eggroll
 #   FOLDER/eggroll train ...              there; and FOLDER/mpirun -np 2 FOLDER/eggroll train ...
-# Not in it: the C and C++ libraries, which must be as new there as here, and what comes with CUDA (driver, runtime, NCCL).
+# Not in it: the C and C++ libraries, which must be as new there as here, the driver, and NCCL.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if (($# < 1 || $# > 2)) || [[ $1 == -* ]]; then
@@ -40,12 +40,12 @@ find "$folder/open-mpi" -name '*.so' | grep -E '_(ucx|ofi|verbs|openib|usnic|psm
 cat >"$folder/environment" <<'START'
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[1]}")")" && pwd)
 export OPAL_PREFIX=$here/open-mpi
-export LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 # NCCL is part of CUDA's installation, or of a Python package.
 for nccl in /usr/local/cuda/lib64 /usr/local/cuda/lib /usr/lib/x86_64-linux-gnu \
   $(python3 -c 'import nvidia.nccl as n; print(list(n.__path__)[0] + "/lib")' 2>/dev/null); do
-  [[ -e $nccl/libnccl.so.2 ]] && { LD_LIBRARY_PATH+=:$nccl; break; }
+  [[ -e $nccl/libnccl.so.2 ]] && { LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$nccl; break; }
 done
+export LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm=isolated OMPI_MCA_pml=ob1
 export OMPI_MCA_btl=self,vader,tcp OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_rmaps_base_oversubscribe=1
 export PMIX_MCA_pcompress_base_silence_warning=1 # its compression is a plug-in that nobody here needs

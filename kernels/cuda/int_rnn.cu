@@ -243,36 +243,38 @@ StreamScores CudaBackend::score_streams(std::span<const uint8_t> text, uint64_t 
   StreamScores sum;
   if (length < 2) return sum;
   const uint64_t tokens = length - 1;
-  // As many streams at a time as a quarter of the free memory has room for: a token of each leaves
-  // nine bytes.
+  // As many streams at a time as there is room for: a token of each leaves nine bytes, here and in
+  // the host's memory.
   size_t free_bytes = 0, all_bytes = 0;
   CUDA_CHECK(cudaMemGetInfo(&free_bytes, &all_bytes));
-  const uint64_t at_a_time = std::max<uint64_t>(1, free_bytes / 4 / (9 * tokens));
+  constexpr uint64_t kOnHost = 256 << 20;
+  const uint64_t at_a_time =
+      std::max<uint64_t>(1, std::min<uint64_t>(free_bytes / 4, kOnHost) / (9 * tokens));
   for (uint64_t done = 0; done < count; done += at_a_time) {
     const uint64_t rows = std::min(at_a_time, count - done);
     const Geometry blocks = geometry(rows, false);
     RowsCall call = rows_call(blocks, false);
     grow(text_, rows * length);
-    grow(score_, rows);
+    DeviceBuffer<int64_t> score(rows);
     copy_to_device(text_.data(), text.subspan((first + done) * length, rows * length), stream_);
     DeviceBuffer<double> exact_sum(rows * tokens);
     DeviceBuffer<int8_t> logit_of_target(rows * tokens);
     call.rows = static_cast<uint32_t>(rows);
     call.tokens = static_cast<uint32_t>(tokens);
     call.text = text_.data();
-    call.score = score_.data();
+    call.stream_score = score.data();
     call.exact_exp2 = exp2_.data();
     call.exact_sum = exact_sum.data();
     call.logit_of_target = logit_of_target.data();
     run_rows(blocks, false, call);
-    std::vector<int32_t> score(rows);
+    std::vector<int64_t> scores(rows);
     std::vector<double> sums(rows * tokens);
     std::vector<int8_t> logits(rows * tokens);
-    copy_to_host(std::span(score), score_.data(), stream_);
+    copy_to_host(std::span(scores), score.data(), stream_);
     copy_to_host(std::span(sums), exact_sum.data(), stream_);
     copy_to_host(std::span(logits), logit_of_target.data(), stream_);
     wait({});
-    for (const int32_t s : score) sum.score_sum += s;
+    for (const int64_t s : scores) sum.score_sum += s;
     for (size_t i = 0; i < sums.size(); ++i) sum.loss_2e24 += loss_2e24(sums[i], logits[i]);
     sum.tokens += rows * tokens;
   }

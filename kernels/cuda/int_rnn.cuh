@@ -68,13 +68,13 @@ class IntRnn : BlockOfRows<kTiles, kPerturbed, kShared> {
     if (kPerturbed) this->make_noise();
     this->template move_states<true>();
     if (threadIdx.x < kRows) score()[threadIdx.x] = 0;
-    int32_t is_given_up = 0;
+    int64_t stream_score = 0;  // of this thread's row; a stream may be longer than 32 bits allow
     for (uint32_t k = 0; k < call_.tokens; ++k) {
       if (threadIdx.x == 0) {
-        memory().is_given_up = is_given_up;
+        memory().is_given_up = is_given_up_;
         // In the host's memory, far away: what is read here is looked at a token later.
         if (call_.give_up != nullptr)
-          is_given_up = *static_cast<const volatile int32_t*>(call_.give_up);
+          is_given_up_ = *static_cast<const volatile int32_t*>(call_.give_up);
       }
       if (threadIdx.x < kRows) this->read_token(threadIdx.x, k);
       __syncthreads();
@@ -85,12 +85,19 @@ class IntRnn : BlockOfRows<kTiles, kPerturbed, kShared> {
       run_model();
       score_logits(k);
       __syncthreads();
+      if (!kPerturbed && threadIdx.x < kRows) {
+        stream_score += score()[threadIdx.x];
+        score()[threadIdx.x] = 0;
+      }
     }
     if (call_.logits != nullptr && first_row_ == 0 && threadIdx.x < 256)
       call_.logits[threadIdx.x] = plane(kWide)[place_of_byte(0, threadIdx.x, 256)];
     this->template move_states<false>();
-    if (call_.score != nullptr && threadIdx.x < count_)
+    if (threadIdx.x >= count_) return true;
+    if (kPerturbed)
       call_.score[first_row_ + threadIdx.x] = score()[threadIdx.x];
+    else if (call_.stream_score != nullptr)
+      call_.stream_score[first_row_ + threadIdx.x] = stream_score;
     return true;
   }
 
@@ -394,6 +401,8 @@ class IntRnn : BlockOfRows<kTiles, kPerturbed, kShared> {
     call_.exact_sum[at] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     call_.logit_of_target[at] = logits[place_of_byte(row, target()[row], 256)];
   }
+
+  int32_t is_given_up_ = 0;  // as the first thread has read it
 };
 
 }  // namespace eggroll::cuda

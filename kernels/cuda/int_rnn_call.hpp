@@ -43,7 +43,8 @@ struct RowsCall {
   int slots_per_pair = 0;
   int saved_parity = -1;  // rows row % 2 == saved_parity leave their states; -1: all
   // what comes out
-  int32_t* score = nullptr;            // [rows], sums over tokens
+  int32_t* score = nullptr;            // [rows], sums over tokens; of members
+  int64_t* stream_score = nullptr;     // [rows]; of streams, where they are wanted
   const double* exact_exp2 = nullptr;  // [256]; streams only
   double* exact_sum = nullptr;         // [rows, tokens], see loss_2e24; streams only
   int8_t* logit_of_target = nullptr;   // the same

@@ -285,7 +285,13 @@ void CudaBackend::reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, b
   }
   std::ranges::fill(where_, Where::device);
 
-  // Everything is asked for at once; the device comes to the buckets in order.
+  // The device comes to the buckets in order. It takes only so many launches ahead, and then asking
+  // for more waits for it, so what it has done is told in between.
+  size_t ready = 0;
+  const auto report = [&](size_t asked_for) {
+    progress.poll();
+    while (ready < asked_for && bucket_ready_[ready].has_passed()) progress.bucket_ready(ready++);
+  };
   const size_t stretch = wide ? kPairsWithin32Bits / static_cast<size_t>(settings_.noise_rank)
                               : std::max<size_t>(active, 1);
   for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
@@ -297,13 +303,11 @@ void CudaBackend::reconstruct(uint32_t noise_epoch, std::span<const int8_t> d, b
                wide_z_.data() + offset, size);
     }
     bucket_ready_[bucket].record(stream_);
+    report(bucket + 1);
   }
-  for (size_t bucket = 0; bucket < buckets_.size();) {
-    progress.poll();
-    if (bucket_ready_[bucket].has_passed())
-      progress.bucket_ready(bucket++);
-    else
-      std::this_thread::sleep_for(std::chrono::microseconds(5));
+  while (ready < buckets_.size()) {
+    std::this_thread::sleep_for(std::chrono::microseconds(5));
+    report(buckets_.size());
   }
 }
 

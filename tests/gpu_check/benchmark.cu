@@ -5,6 +5,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/devices.hpp"
@@ -18,6 +19,7 @@ namespace {
 
 class Table {
  public:
+  explicit Table(std::string json_path) : path_(std::move(json_path)) {}
   // A line: what, the number, its unit, and what it is compared with.
   void add(const std::string& key, const std::string& what, double value, const std::string& unit,
            const std::string& note = "") {
@@ -26,15 +28,19 @@ class Table {
     char number[64];
     std::snprintf(number, sizeof number, "%.6g", value);
     json_ += (json_.empty() ? "{\n" : ",\n") + std::string("  \"") + key + "\": " + number;
-  }
-  void write(const std::string& path) const {
-    if (path.empty()) return;
-    std::ofstream file(path);
-    file << json_ << "\n}\n";
-    if (!file.flush()) throw Error("json = " + path + ": cannot be written");
+    write();
   }
 
  private:
+  // After each figure: time may run out before the last.
+  void write() const {
+    if (path_.empty()) return;
+    std::ofstream file(path_);
+    file << json_ << "\n}\n";
+    if (!file.flush()) throw Error("json = " + path_ + ": cannot be written");
+  }
+
+  std::string path_;
   std::string json_;
 };
 
@@ -170,7 +176,7 @@ void measure_linear(uint32_t members, uint32_t width, Table& table) {
 bool has_benchmark() { return true; }
 
 void run_benchmark(const std::string& json) {
-  Table table;
+  Table table(json);
   const double copy = copy_bytes_per_s();
   table.add("copy_bytes_per_s", "copy within the device's memory, read + written", copy / 1e12,
             "TB/s");
@@ -190,7 +196,6 @@ void run_benchmark(const std::string& json) {
   table.add("all_reduce_mb", "sums of an update, int32", bytes / 1e6, "MB",
             "on paper, 8 GPUs in a ring at 450 GB/s each way: " +
                 std::to_string(static_cast<int>(1e6 * 2 * 7 / 8 * bytes / 450e9)) + " us");
-  table.write(json);
 }
 
 }  // namespace eggroll::gpu_check

@@ -174,7 +174,8 @@ void check_run(const BackendSettings& settings, PairRange pairs, int generations
   const std::vector<uint8_t> text =
       oracle::random_text((pairs.end() * 2 / group + 1) * slice, random);
   uint64_t position = slice - 1;
-  for (int g = 0; g < generations; ++g) {
+  bool wide = random() % 2 == 0;
+  for (int g = 0; g < generations; ++g, wide = !wide) {
     const Evaluation evaluation = {
         .generation = static_cast<uint64_t>(g),
         .noise_epoch = static_cast<uint32_t>(random()),
@@ -189,8 +190,8 @@ void check_run(const BackendSettings& settings, PairRange pairs, int generations
                   "states after generation " + std::to_string(g));
     const StepRule rule = {.matrix_threshold = static_cast<int64_t>(1 + random() % 40000),
                            .vector_threshold = static_cast<int64_t>(1 + random() % 20000)};
-    check_update(twins, evaluation.noise_epoch, differences(score, random), random() % 2 == 0,
-                 random() % 2 == 0, rule, checks);
+    check_update(twins, evaluation.noise_epoch, differences(score, random), wide, random() % 2 == 0,
+                 rule, checks);
     checks.expect(parameters_of(*twins.cuda) == parameters_of(*twins.cpu),
                   "parameters after generation " + std::to_string(g));
     if (settings.update == UpdateRule::sigma_delta)
@@ -241,6 +242,27 @@ void check_runs(const Options& options, Checks& checks) {
     settings.noise_rank = noise_rank;
     settings.threads = 16;
     check_run(settings, {3, 40}, 1, false, random, checks);
+  }
+}
+
+void check_large_blocks(const Options& options, Checks& checks) {
+  Random random(options.seed + 5);
+  struct Case {
+    uint32_t width;
+    int noise_rank;
+    uint64_t pairs;
+  };
+  // With a hundred to 150 multiprocessors these are blocks of 128, 128 and 64 rows, each of which
+  // comes to several parts of the population, and the first has more terms than are added up at a
+  // time, in 32 bits or at all.
+  const Case cases[] = {{64, 16, 30000}, {256, 1, 20000}, {256, 4, 6000}};
+  for (const Case& c : cases) {
+    BackendSettings settings = random_settings(random, c.width, static_cast<int>(random() % 12));
+    settings.shape.layers = 1;
+    settings.noise_rank = c.noise_rank;
+    settings.carry = Carry::own;
+    settings.threads = 16;
+    check_run(settings, {1, c.pairs}, 2, false, random, checks);
   }
 }
 

@@ -15,6 +15,7 @@ class Checks {
   void expect(bool holds, const std::string& what);
   // What the next checks are about; printed with a failure.
   void about(std::string what) { about_ = std::move(what); }
+  const std::string& about() const { return about_; }
   int done() const { return done_; }
   int failed() const { return failed_; }
 
@@ -31,6 +32,8 @@ struct Options {
 // Random runs of both twins side by side: scores, carried states, Z, parameters, accumulators,
 // streams, next bytes.
 void check_runs(const Options& options, Checks& checks);
+// The same with populations for which a real device takes its largest blocks. Not for `quick`.
+void check_large_blocks(const Options& options, Checks& checks);
 // Fifty generations of one larger model: the same parameters to the last bit.
 void check_long_run(const Options& options, Checks& checks);
 // Tiles handed out in any order, and work that is given up.

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 #include <random>
+#include <stdexcept>
 #include <string>
 
 #include "kernels/cuda/devices.hpp"
@@ -17,6 +18,7 @@ std::string help() {
              "gpu_check: holds the CUDA kernels to the CPU's and to the oracle, with random "
              "inputs\n"
              "  --quick        few and small cases\n"
+             "  --large-blocks only those whose populations a GPU runs in its largest blocks\n"
              "  --seed N       the inputs of an earlier run (default: new ones)\n") +
          (eggroll::gpu_check::has_benchmark()
               ? "  --benchmark    figures after the checks, with ceilings measured in the same "
@@ -30,7 +32,7 @@ int run(int argc, char** argv) {
   using namespace eggroll::gpu_check;
   Options options;
   options.seed = std::random_device{}();
-  bool benchmark = false;
+  bool benchmark = false, only_large = false;
   std::string json;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -40,6 +42,8 @@ int run(int argc, char** argv) {
       return 0;
     } else if (argument == "--quick") {
       options.quick = true;
+    } else if (argument == "--large-blocks") {
+      only_large = true;
     } else if (argument == "--benchmark" && has_benchmark()) {
       benchmark = true;
     } else if (argument == "--json" && value != nullptr && has_benchmark()) {
@@ -67,11 +71,18 @@ int run(int argc, char** argv) {
               eggroll::cuda::make_cuda_backend({})->description().c_str(),
               static_cast<unsigned long long>(options.seed));
   Checks checks;
-  check_runs(options, checks);
-  check_tiles(options, checks);
-  check_long_run(options, checks);
-  check_linear(options, checks);
-  if (!options.quick) check_giving_up(options, checks);
+  try {
+    if (!only_large) {
+      check_runs(options, checks);
+      check_tiles(options, checks);
+      check_long_run(options, checks);
+      check_linear(options, checks);
+    }
+    if (!options.quick) check_large_blocks(options, checks);
+    if (!options.quick && !only_large) check_giving_up(options, checks);
+  } catch (const std::exception& e) {
+    throw std::runtime_error(std::string(e.what()) + " (" + checks.about() + ")");
+  }
   std::printf("%d passed, %d failed\n", checks.done() - checks.failed(), checks.failed());
   if (benchmark) run_benchmark(json);
   return checks.failed() == 0 ? 0 : 1;
@@ -80,6 +91,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // what is said is there, whatever comes after it
   try {
     return run(argc, argv);
   } catch (const std::exception& e) {

@@ -43,8 +43,10 @@ class DeviceReductionTest : public testing::Test {
  protected:
   DeviceReductionTest() { reset(); }
   ~DeviceReductionTest() override {
-    nccl_behaviour.aborts_for_ever = false;
-    for (int i = 0; i < 1000 && nccl_seen.aborts_done < nccl_seen.aborts_begun; ++i)
+    nccl_behaviour.aborts_for_ever = nccl_behaviour.destroys_for_ever = false;
+    for (int i = 0; i < 1000 && (nccl_seen.aborts_done < nccl_seen.aborts_begun ||
+                                 nccl_seen.destroyed < nccl_seen.destroys_begun);
+         ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     EXPECT_EQ(nccl_seen.misuses, 0);
     EXPECT_EQ(nccl_seen.live_events, 0);
@@ -53,7 +55,8 @@ class DeviceReductionTest : public testing::Test {
   }
   static void reset() {
     nccl_behaviour = {};
-    nccl_seen.misuses = nccl_seen.destroyed = 0;
+    nccl_seen.misuses = 0;
+    nccl_seen.destroys_begun = nccl_seen.destroyed = 0;
     nccl_seen.aborts_begun = nccl_seen.aborts_done = 0;
   }
 
@@ -337,6 +340,39 @@ TEST_F(DeviceReductionTest, AnEndThatTheOthersDoNotJoinBecomesAnAbort) {
   EXPECT_LT(watch.elapsed_s(), 8);
   EXPECT_EQ(nccl_seen.aborts_begun, 1);
   EXPECT_EQ(nccl_seen.destroyed, 0);
+}
+
+TEST_F(DeviceReductionTest, AnEndThatWaitsForRanksThatAreStoppedHoldsNobodyUp) {
+  FragileGroup group;
+  nccl_behaviour.destroys_for_ever = true;
+  const Stopwatch watch;
+  make_device_reduction(group, {});
+  EXPECT_LT(watch.elapsed_s(), 8);
+  EXPECT_EQ(nccl_seen.destroys_begun, 1);
+  EXPECT_EQ(nccl_seen.destroyed, 0);
+}
+
+TEST_F(DeviceReductionTest, ItEndsAndAbortsBesideItsOwnDevice) {
+  FragileGroup group;
+  make_device_reduction(group, {.device_index = 2});
+  EXPECT_EQ(nccl_seen.destroyed, 1);
+  nccl_behaviour.operation = ncclRemoteError;
+  std::vector<int32_t> data{1};
+  expect_in(error_of([&] {
+              const auto reduction = make_device_reduction(group, {.device_index = 3});
+              Collectives::wait(*reduction->start_all_reduce_sum(sums_of(data)));
+            }),
+            {"remote process exited"});
+  EXPECT_EQ(nccl_seen.aborts_done, 1);
+}
+
+TEST_F(DeviceReductionTest, ALibraryThatIsTooOldIsRefused) {
+  FragileGroup group;
+  nccl_behaviour.version = 21805;
+  expect_in(error_of([&] { make_device_reduction(group, {}); }),
+            {"NCCL 2.18.5: needed is 2.19 or newer", "--all-reduce mpi"});
+  nccl_behaviour.version = 21900;
+  EXPECT_EQ(error_of([&] { make_device_reduction(group, {}); }), "no error");
 }
 
 }  // namespace

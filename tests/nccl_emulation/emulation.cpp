@@ -23,6 +23,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+thread_local int current_device = 0;
+
 // What one call asks for. MPI forbids what NCCL allows, that a part of what is sent is received
 // into, so what is sent may be copied when it is begun.
 struct Part {
@@ -77,7 +79,7 @@ struct EmulatedEvent {
   bool is_recorded = false;
 };
 struct EmulatedCommunicator {
-  int ranks = 0, rank = 0;
+  int ranks = 0, rank = 0, device = 0;
   int polls = 0;  // since what it was last asked
   bool is_starting = true, is_finalizing = false;
   std::shared_ptr<Operation> launching;
@@ -89,7 +91,11 @@ const char* cudaGetErrorString(cudaError_t code) {
          : code == cudaErrorInvalidDevice ? "invalid device ordinal"
                                           : "unspecified launch failure";
 }
-cudaError_t cudaSetDevice(int device) { return device < 4 ? cudaSuccess : cudaErrorInvalidDevice; }
+cudaError_t cudaSetDevice(int device) {
+  if (device >= 4) return cudaErrorInvalidDevice;
+  current_device = device;
+  return cudaSuccess;
+}
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new EmulatedStream;
   ++nccl_seen.live_streams;
@@ -123,7 +129,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 }
 
 ncclResult_t ncclGetVersion(int* version) {
-  *version = 22809;
+  *version = nccl_behaviour.version;
   return ncclSuccess;
 }
 const char* ncclGetErrorString(ncclResult_t code) {
@@ -154,6 +160,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* communicator, int ranks, ncclUni
   *communicator = new EmulatedCommunicator;
   (*communicator)->ranks = ranks;
   (*communicator)->rank = rank;
+  (*communicator)->device = current_device;
   return ncclInProgress;
 }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t communicator, ncclResult_t* state) {
@@ -294,11 +301,16 @@ ncclResult_t ncclCommFinalize(ncclComm_t communicator) {
 }
 ncclResult_t ncclCommDestroy(ncclComm_t communicator) {
   if (!communicator->is_finalizing) misuse("destroyed without being finalized");
+  if (current_device != communicator->device) misuse("destroyed beside another device");
+  ++nccl_seen.destroys_begun;
+  while (nccl_behaviour.destroys_for_ever)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   ++nccl_seen.destroyed;
   delete communicator;
   return ncclSuccess;
 }
 ncclResult_t ncclCommAbort(ncclComm_t communicator) {
+  if (current_device != communicator->device) misuse("aborted beside another device");
   ++nccl_seen.aborts_begun;
   while (nccl_behaviour.aborts_for_ever) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   delete communicator;

@@ -20,11 +20,13 @@ struct NcclBehaviour {
   cudaError_t event = cudaSuccess;       // of cudaEventQuery, when the operation is done
   bool aborts_for_ever = false;          // ... until the test lets it
   bool finalizes_for_ever = false;
+  bool destroys_for_ever = false;  // ... until the test lets it
+  int version = 22809;
 };
 
 struct NcclSeen {
-  int misuses = 0;  // what the real one forbids, or what gives wrong results with it
-  int destroyed = 0;
+  std::atomic<int> misuses{0};  // what the real one forbids, or what gives wrong results with it
+  std::atomic<int> destroys_begun{0}, destroyed{0};
   std::atomic<int> aborts_begun{0}, aborts_done{0};
   int live_events = 0, live_streams = 0;
 };
