@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <ranges>
@@ -27,6 +28,9 @@ class Membership;
 struct Communicator;
 
 inline constexpr size_t kLetterBytes = 1 << 20;
+
+// A number for the node that a rank is on.
+using NodeOfRank = std::function<int(int rank)>;
 
 // Thrown by the calls of a group whose ranks are no longer all there, where there is a way to go on
 // without them (Membership).
@@ -126,7 +130,9 @@ class MpiSession {
 
   // All ranks; collective. Every group and its pending operations are destroyed before the session
   // is. A call longer than max_message elements travels as several messages: MPI counts in int.
-  std::unique_ptr<Collectives> world(size_t max_message = size_t{1} << 30) const;
+  // Where ranks share nodes, sums go by way of them; node_of says so otherwise than MPI does.
+  std::unique_ptr<Collectives> world(size_t max_message = size_t{1} << 30,
+                                     const NodeOfRank& node_of = {}) const;
   // The ranks of the membership's present view, by messages from rank to rank, none of which waits
   // for a rank that is lost: its calls throw GroupBroken instead. The first call is collective over
   // the world.

@@ -16,10 +16,9 @@ namespace eggroll {
 namespace {
 
 enum : int { kShiftTag, kLetterTag, kFirstExchangeTag };
-// Exchanges that run at a time have tags of their own, for each of their phases, as the ranks need
-// not come to those of several operations in the same order.
-constexpr int kPhases = 2;
-constexpr uint32_t kExchangeTags = 8192;  // MPI promises tags up to 32767
+// Exchanges that run at a time have tags of their own, as ranks need not come to their phases in
+// the same order.
+constexpr uint32_t kExchangeTags = 16384;  // MPI promises tags up to 32767
 // Where shards are smaller, the fewer messages of MPI's own all-reduce cost less.
 constexpr size_t kSmallestShardBytes = 256;
 
@@ -45,7 +44,7 @@ class MpiCollectives final : public Collectives {
  public:
   // Owns the communicator from here on. Whatever made it is no concern of this class: a duplicate
   // of the world, or later one over the ranks that are left.
-  MpiCollectives(MPI_Comm communicator, size_t max_message)
+  MpiCollectives(MPI_Comm communicator, size_t max_message, const NodeOfRank& node_of)
       : communicator_(std::make_shared<Communicator>(communicator)),
         max_message_(max_message),
         letters_(communicator_, kLetterTag) {
@@ -57,8 +56,15 @@ class MpiCollectives final : public Collectives {
                                   &node),
               "MPI_Comm_split_type");
     const int code = MPI_Comm_size(node, &ranks_on_this_node_);
+    int mine = rank_;  // a node is called by its lowest rank
+    MPI_Bcast(&mine, 1, MPI_INT, /*root=*/0, node);
     MPI_Comm_free(&node);
     check_mpi(code, "MPI_Comm_size");
+    if (node_of) mine = node_of(rank_);
+    std::vector<int> node_of_rank(static_cast<size_t>(size_));
+    check_mpi(MPI_Allgather(&mine, 1, MPI_INT, node_of_rank.data(), 1, MPI_INT, communicator),
+              "MPI_Allgather");
+    nodes_ = std::make_shared<const Nodes>(node_of_rank, rank_);
   }
 
   int rank() const override { return rank_; }
@@ -150,16 +156,16 @@ class MpiCollectives final : public Collectives {
     return start_sum(data, MPI_INT64_T);
   }
   std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int32_t> data) override {
-    return start_shard_sum(data);
+    return start(data, {.adds = true});
   }
   std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int64_t> data) override {
-    return start_shard_sum(data);
+    return start(data, {.adds = true});
   }
   std::unique_ptr<Pending> start_all_gather(std::span<int8_t> data) override {
-    return start_gather(data);
+    return start(data, {.gathers = true});
   }
   std::unique_ptr<Pending> start_all_gather(std::span<int32_t> data) override {
-    return start_gather(data);
+    return start(data, {.gathers = true});
   }
 
  private:
@@ -205,18 +211,15 @@ class MpiCollectives final : public Collectives {
     }
   }
 
-  int next_tag() {
-    return kFirstExchangeTag + static_cast<int>(operations_++ % kExchangeTags) * kPhases;
+  int next_tag() { return kFirstExchangeTag + static_cast<int>(operations_++ % kExchangeTags); }
+  Exchange exchange() const {
+    return {communicator_, bytes_sent_, nodes_, rank_, size_, max_message_};
   }
-  Exchange exchange() const { return {communicator_, bytes_sent_, rank_, size_, max_message_}; }
 
   template <typename T>
-  std::unique_ptr<Pending> start_shard_sum(std::span<T> data) {
-    return std::make_unique<ShardSum<T>>(exchange(), data, next_tag());
-  }
-  template <typename T>
-  std::unique_ptr<Pending> start_gather(std::span<T> data) {
-    return gather_shards(exchange(), data, next_tag());
+  std::unique_ptr<Pending> start(std::span<T> data, ShardOperation<T>::What what) {
+    if (size_ == 1) return std::make_unique<MpiPending>(communicator_);  // complete from the start
+    return std::make_unique<ShardOperation<T>>(exchange(), data, what, next_tag());
   }
 
   template <typename T>
@@ -224,7 +227,7 @@ class MpiCollectives final : public Collectives {
     auto pending = std::make_unique<MpiPending>(communicator_);
     if (size_ == 1) return pending;  // complete from the start
     if (data.size_bytes() / static_cast<size_t>(size_) >= kSmallestShardBytes)
-      return std::make_unique<AllReduceSum<T>>(exchange(), data, next_tag());
+      return start(data, {.adds = true, .gathers = true});
     *bytes_sent_ += 2 * data.size_bytes() * others() / static_cast<uint64_t>(size_);
     for (size_t first = 0; first < data.size(); first += max_message_) {
       const int count = static_cast<int>(std::min(max_message_, data.size() - first));
@@ -239,6 +242,7 @@ class MpiCollectives final : public Collectives {
   std::shared_ptr<Communicator> communicator_;
   size_t max_message_;
   Letters letters_;
+  std::shared_ptr<const Nodes> nodes_;
   int rank_ = 0;
   int size_ = 1;
   int ranks_on_this_node_ = 1;
@@ -247,8 +251,9 @@ class MpiCollectives final : public Collectives {
 
 }  // namespace
 
-std::unique_ptr<Collectives> make_mpi_collectives(MPI_Comm communicator, size_t max_message) {
-  return std::make_unique<MpiCollectives>(communicator, max_message);
+std::unique_ptr<Collectives> make_mpi_collectives(MPI_Comm communicator, size_t max_message,
+                                                  const NodeOfRank& node_of) {
+  return std::make_unique<MpiCollectives>(communicator, max_message, node_of);
 }
 
 }  // namespace eggroll

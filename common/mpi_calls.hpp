@@ -67,7 +67,8 @@ struct Communicator {
   static inline int alive = 0;
 };
 
-std::unique_ptr<Collectives> make_mpi_collectives(MPI_Comm communicator, size_t max_message);
+std::unique_ptr<Collectives> make_mpi_collectives(MPI_Comm communicator, size_t max_message,
+                                                  const NodeOfRank& node_of);
 // The ranks of the membership's present view, on a communicator of all ranks of the world.
 std::unique_ptr<Collectives> make_point_to_point_collectives(
     std::shared_ptr<Communicator> communicator, const Membership& membership, size_t max_message);

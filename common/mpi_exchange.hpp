@@ -2,17 +2,21 @@
 // call MPI. What is large is added up shard by shard: every rank sends each shard to its owner, who
 // adds up, and where all need all, sends its shard back to everybody. That is 2 (size - 1) / size
 // of the data out of each rank, and as much into it, at the same time on all links; and as every
-// part travels by itself, it is packed into as few bytes as its own largest sum needs. Open MPI's
-// own non-blocking reductions in place come to a multiple of it: they pass the whole data up a tree
-// and down again (all-reduce), or through one rank (reduce-scatter).
+// part travels by itself, it is packed into as few bytes as its own largest sum needs. Ranks that
+// share a node do so first among themselves, then each with those that have its place on other
+// nodes. Open MPI's own non-blocking reductions in place come to a multiple of it: they pass the
+// whole data up a tree and down again (all-reduce), or through one rank (reduce-scatter).
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <memory>
+#include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -81,10 +85,42 @@ class MpiPending final : public Collectives::Pending {
   int exceptions_;
 };
 
+// Which ranks share a node, where every node has as many; else each counts as a node of its own.
+// Ranks that share one add up what they have before it goes to other nodes, so a node sends and
+// receives what one rank would.
+struct Nodes {
+  int nodes = 1, places = 1;  // on each of them
+  int node = 0, place = 0;    // of this rank
+  std::vector<int> ranks;     // [nodes, places]
+
+  Nodes(std::span<const int> node_of_rank, int rank) {
+    const auto size = static_cast<int>(node_of_rank.size());
+    std::map<int, std::vector<int>> on_node;
+    for (int r = 0; r < size; ++r) on_node[node_of_rank[static_cast<size_t>(r)]].push_back(r);
+    const size_t each = on_node.begin()->second.size();
+    const bool is_even =
+        on_node.size() > 1 && std::ranges::all_of(on_node, [each](const auto& entry) {
+          return entry.second.size() == each;
+        });
+    places = is_even ? static_cast<int>(each) : 1;
+    nodes = size / places;
+    for (const auto& entry : on_node)
+      ranks.insert(ranks.end(), entry.second.begin(), entry.second.end());
+    const auto index = static_cast<int>(std::ranges::find(ranks, rank) - ranks.begin());
+    node = index / places;
+    place = index % places;
+  }
+
+  int at(int on_node, int at_place) const {
+    return ranks[static_cast<size_t>(on_node * places + at_place)];
+  }
+};
+
 // How ranks exchange what they own; an operation keeps a copy, as it may outlive its group.
 struct Exchange {
   std::shared_ptr<Communicator> communicator;
   std::shared_ptr<uint64_t> bytes_sent;
+  std::shared_ptr<const Nodes> nodes;
   int rank = 0;
   int size = 1;
   size_t max_message = 0;
@@ -113,10 +149,6 @@ struct Exchange {
     }
   }
 
-  // The ranks so far above and below this one, in a circle: not all send to the same one first.
-  int above(int distance) const { return (rank + distance) % size; }
-  int below(int distance) const { return (rank + size - distance) % size; }
-
   template <typename T>
   std::span<T> shard(std::span<T> data, int owner) const {
     const Shard shard = shard_of_rank(data.size(), owner, size);
@@ -124,18 +156,37 @@ struct Exchange {
   }
 };
 
-// Each rank's shard to all, as it is.
-template <typename T>
-std::unique_ptr<MpiPending> gather_shards(const Exchange& exchange, std::span<T> data, int tag) {
-  auto messages = std::make_unique<MpiPending>(exchange.communicator);
-  for (int i = 1; i < exchange.size; ++i) {
-    const int from = exchange.below(i);
-    exchange.receive(*messages, bytes_of(exchange.shard(data, from)), from, tag);
-  }
-  const std::span<const std::byte> mine = std::as_bytes(exchange.shard(data, exchange.rank));
-  for (int i = 1; i < exchange.size; ++i)
-    exchange.send(*messages, mine, mine.size(), exchange.above(i), tag);
-  return messages;
+// A rank in one phase of an exchange, and the ranks whose shards pass through it there.
+struct Party {
+  int rank = 0;
+  std::vector<int> owners;
+};
+
+enum class Level { on_node, between_nodes };
+
+// On a node each rank stands for those that have its place on any node; between nodes for itself.
+inline Party party_at(const Nodes& nodes, Level level, int node, int place) {
+  Party party{nodes.at(node, place), {}};
+  if (level == Level::between_nodes)
+    party.owners = {party.rank};
+  else
+    for (int other = 0; other < nodes.nodes; ++other)
+      party.owners.push_back(nodes.at(other, place));
+  return party;
+}
+inline Party own_party(const Nodes& nodes, Level level) {
+  return party_at(nodes, level, nodes.node, nodes.place);
+}
+// Beginning above this one, in a circle: not all ranks send to the same one first.
+inline std::vector<Party> other_parties(const Nodes& nodes, Level level) {
+  std::vector<Party> parties;
+  if (level == Level::on_node)
+    for (int i = 1; i < nodes.places; ++i)
+      parties.push_back(party_at(nodes, level, nodes.node, (nodes.place + i) % nodes.places));
+  else
+    for (int i = 1; i < nodes.nodes; ++i)
+      parties.push_back(party_at(nodes, level, (nodes.node + i) % nodes.nodes, nodes.place));
+  return parties;
 }
 
 // Packed sums under way between this rank and others. Their memory is left to the library where it
@@ -158,26 +209,25 @@ class PackedMessages {
   PackedMessages(const PackedMessages&) = delete;
   PackedMessages& operator=(const PackedMessages&) = delete;
 
+  // Into `sums`, some time after all is complete.
   template <typename T>
-  void receive(size_t sums, int from, int tag) {
-    arrived_.push_back(room_for<T>(sums));
-    exchange_.receive(*messages_, arrived_.back(), from, tag);
+  std::span<const std::byte> receive(std::span<T> sums, int from, int tag) {
+    const std::span<std::byte> room = room_for(sums);
+    exchange_.receive(*messages_, room, from, tag);
+    return room;
   }
   template <typename T>
-  void send(std::span<const T> sums, std::span<const int> ranks, int tag) {
-    const std::span<std::byte> room = room_for<T>(sums.size());
-    const std::span<const std::byte> packed = room.first(pack_sums(sums, room));
-    for (const int to : ranks) exchange_.send(*messages_, packed, room.size(), to, tag);
+  void send(std::span<T> sums, std::span<const Party> to, int tag) {
+    const std::span<std::byte> room = room_for(sums);
+    const std::span<const std::byte> packed = room.first(pack_sums(std::span<const T>(sums), room));
+    for (const Party& party : to) exchange_.send(*messages_, packed, room.size(), party.rank, tag);
   }
-
-  MpiPending& pending() { return *messages_; }
-  // In the order in which they were awaited; when all is complete.
-  const std::vector<std::span<std::byte>>& arrived() const { return arrived_; }
+  bool is_complete() { return messages_->is_complete(); }
 
  private:
   template <typename T>
-  std::span<std::byte> room_for(size_t sums) {
-    const size_t bytes = most_packed_bytes<T>(sums);
+  std::span<std::byte> room_for(std::span<T> sums) {
+    const size_t bytes = most_packed_bytes<T>(sums.size());
     require(used_ + bytes <= bytes_, "memory of all messages");
     const std::span<std::byte> room(memory_.get() + used_, bytes);
     used_ += bytes;
@@ -188,97 +238,120 @@ class PackedMessages {
   const size_t bytes_;
   MessageMemory::Block memory_;
   size_t used_ = 0;
-  std::vector<std::span<std::byte>> arrived_;
   std::unique_ptr<MpiPending> messages_;
 };
 
-// Of this rank's shard from every other rank, and of theirs; or of its own to all, and of theirs.
+// A phase that has begun; of no more use once it is complete.
+class Phase {
+ public:
+  virtual ~Phase() = default;
+  virtual bool is_complete() = 0;
+};
+
 template <typename T>
-size_t bytes_of_exchange(const Exchange& exchange, size_t sums, bool own_goes_to_all) {
-  const auto others = static_cast<size_t>(exchange.size - 1);
-  const size_t own = shard_of_rank(sums, exchange.rank, exchange.size).count;
-  const size_t of_others = others * kPackedHeaderBytes + (sums - own) * sizeof(T);
-  return of_others + (own_goes_to_all ? 1 : others) * most_packed_bytes<T>(own);
+size_t most_packed_bytes_of(const Exchange& exchange, std::span<T> data, const Party& party) {
+  size_t bytes = 0;
+  for (const int owner : party.owners)
+    bytes += most_packed_bytes<T>(exchange.shard(data, owner).size());
+  return bytes;
 }
 
-// This rank's shard becomes its sum over ranks: every other rank sends its part, which is added.
+// Each party gets from the others what they have of its owners' shards, and adds it to its own.
 template <typename T>
-class ShardSum final : public Collectives::Pending {
+class AddPhase final : public Phase {
  public:
-  ShardSum(const Exchange& exchange, std::span<T> data, int tag)
-      : shard_(exchange.shard(data, exchange.rank)),
-        messages_(std::make_unique<PackedMessages>(
-            exchange, bytes_of_exchange<T>(exchange, data.size(), /*own_goes_to_all=*/false))) {
-    for (int i = 1; i < exchange.size; ++i)
-      messages_->receive<T>(shard_.size(), exchange.below(i), tag);
-    for (int i = 1; i < exchange.size; ++i) {
-      const int to = exchange.above(i);
-      messages_->send(std::span<const T>(exchange.shard(data, to)), std::span(&to, 1), tag);
-    }
+  AddPhase(const Exchange& exchange, std::span<T> data, Level level, int tag) {
+    const Party own = own_party(*exchange.nodes, level);
+    const std::vector<Party> others = other_parties(*exchange.nodes, level);
+    size_t bytes = others.size() * most_packed_bytes_of(exchange, data, own);
+    for (const Party& party : others) bytes += most_packed_bytes_of(exchange, data, party);
+    messages_.emplace(exchange, bytes);
+    for (const Party& party : others)
+      for (const int owner : own.owners) {
+        const std::span<T> shard = exchange.shard(data, owner);
+        arriving_.push_back({messages_->receive(shard, party.rank, tag), shard});
+      }
+    for (const Party& party : others)
+      for (const int owner : party.owners)
+        messages_->send(exchange.shard(data, owner), std::span(&party, 1), tag);
   }
 
-  bool test() override {
-    if (!messages_) return true;
-    messages_->pending().test();
-    return is_complete();
-  }
-  bool is_complete() {
-    if (!messages_) return true;
-    if (!messages_->pending().is_complete()) return false;
-    for (const std::span<const std::byte> part : messages_->arrived())
-      add_packed_sums(part, shard_);
-    messages_.reset();
+  bool is_complete() override {
+    if (!messages_->is_complete()) return false;
+    for (const auto& [packed, shard] : arriving_) add_packed_sums(packed, shard);
     return true;
   }
 
  private:
-  const std::span<T> shard_;
-  std::unique_ptr<PackedMessages> messages_;  // until their sums are added
+  std::optional<PackedMessages> messages_;
+  std::vector<std::pair<std::span<const std::byte>, std::span<T>>> arriving_;
 };
 
-// Each rank's shard of sums, to all.
+// Each party sends its owners' shards to the others: sums packed, anything else as it is.
 template <typename T>
-class SumGather {
+class GatherPhase final : public Phase {
+  static constexpr bool kIsPacked = !std::is_same_v<T, int8_t>;
+
  public:
-  SumGather(const Exchange& exchange, std::span<T> data, int tag)
-      : messages_(std::make_unique<PackedMessages>(
-            exchange, bytes_of_exchange<T>(exchange, data.size(), /*own_goes_to_all=*/true))) {
-    std::vector<int> others;
-    for (int i = 1; i < exchange.size; ++i) {
-      const int from = exchange.below(i);
-      shards_.push_back(exchange.shard(data, from));
-      messages_->receive<T>(shards_.back().size(), from, tag);
-      others.push_back(exchange.above(i));
+  GatherPhase(const Exchange& exchange, std::span<T> data, Level level, int tag)
+      : plain_(exchange.communicator) {
+    const Party own = own_party(*exchange.nodes, level);
+    const std::vector<Party> others = other_parties(*exchange.nodes, level);
+    if constexpr (kIsPacked) {
+      size_t bytes = most_packed_bytes_of(exchange, data, own);
+      for (const Party& party : others) bytes += most_packed_bytes_of(exchange, data, party);
+      packed_.emplace(exchange, bytes);
     }
-    messages_->send(std::span<const T>(exchange.shard(data, exchange.rank)), others, tag);
+    for (const Party& party : others)
+      for (const int owner : party.owners) {
+        const std::span<T> shard = exchange.shard(data, owner);
+        if constexpr (kIsPacked)
+          arriving_.push_back({packed_->receive(shard, party.rank, tag), shard});
+        else
+          exchange.receive(plain_, bytes_of(shard), party.rank, tag);
+      }
+    for (const int owner : own.owners) {
+      const std::span<T> shard = exchange.shard(data, owner);
+      if constexpr (kIsPacked)
+        packed_->send(shard, others, tag);
+      else
+        for (const Party& party : others)
+          exchange.send(plain_, std::as_bytes(shard), shard.size_bytes(), party.rank, tag);
+    }
   }
 
-  bool is_complete() {
-    if (!messages_) return true;
-    if (!messages_->pending().is_complete()) return false;
-    for (size_t i = 0; i < shards_.size(); ++i) unpack_sums<T>(messages_->arrived()[i], shards_[i]);
-    messages_.reset();
+  bool is_complete() override {
+    if (!plain_.is_complete() || (packed_ && !packed_->is_complete())) return false;
+    if constexpr (kIsPacked)
+      for (const auto& [packed, shard] : arriving_) unpack_sums(packed, shard);
     return true;
   }
 
  private:
-  std::vector<std::span<T>> shards_;          // in the order of arrived()
-  std::unique_ptr<PackedMessages> messages_;  // until they are unpacked
+  MpiPending plain_;
+  std::optional<PackedMessages> packed_;
+  std::vector<std::pair<std::span<const std::byte>, std::span<T>>> arriving_;
 };
 
-// Both, one after the other; takes two tags.
+// Shards are added up, gathered, or both: on the node, between nodes, and back. Messages of two
+// phases between the same ranks come in their order, so one tag will do.
 template <typename T>
-class AllReduceSum final : public Collectives::Pending, public Steps {
+class ShardOperation final : public Collectives::Pending, public Steps {
  public:
-  AllReduceSum(const Exchange& exchange, std::span<T> data, int tag)
-      : exchange_(exchange),
-        data_(data),
-        tag_(tag),
-        exceptions_(std::uncaught_exceptions()),
-        sum_(std::make_unique<ShardSum<T>>(exchange, data, tag)) {
+  struct What {
+    bool adds = false, gathers = false;
+  };
+  ShardOperation(const Exchange& exchange, std::span<T> data, What what, int tag)
+      : exchange_(exchange), data_(data), tag_(tag), exceptions_(std::uncaught_exceptions()) {
+    const bool has_neighbours = exchange.nodes->places > 1;
+    if (what.adds && has_neighbours) to_do_.push_back({true, Level::on_node});
+    if (what.adds) to_do_.push_back({true, Level::between_nodes});
+    if (what.gathers) to_do_.push_back({false, Level::between_nodes});
+    if (what.gathers && has_neighbours) to_do_.push_back({false, Level::on_node});
+    begin_next();
     exchange_.communicator->running.push_back(this);
   }
-  ~AllReduceSum() override {
+  ~ShardOperation() override {
     complete(*exchange_.communicator, std::uncaught_exceptions() > exceptions_,
              [this] { return test(); });
     std::erase(exchange_.communicator->running, this);
@@ -286,21 +359,34 @@ class AllReduceSum final : public Collectives::Pending, public Steps {
 
   bool test() override {
     for (Steps* steps : exchange_.communicator->running) steps->advance();
-    return gather_ && gather_->is_complete();
+    return !phase_;
   }
   void advance() override {
-    if (!sum_ || !sum_->is_complete()) return;
-    sum_.reset();
-    gather_ = std::make_unique<SumGather<T>>(exchange_, data_, tag_ + 1);
+    while (phase_ && phase_->is_complete()) begin_next();
   }
 
  private:
+  struct ToDo {
+    bool adds;
+    Level level;
+  };
+  void begin_next() {
+    phase_.reset();
+    if (begun_ == to_do_.size()) return;
+    const ToDo& next = to_do_[begun_++];
+    if (!next.adds)
+      phase_ = std::make_unique<GatherPhase<T>>(exchange_, data_, next.level, tag_);
+    else if constexpr (!std::is_same_v<T, int8_t>)
+      phase_ = std::make_unique<AddPhase<T>>(exchange_, data_, next.level, tag_);
+  }
+
   const Exchange exchange_;
   const std::span<T> data_;
   const int tag_;
   const int exceptions_;
-  std::unique_ptr<ShardSum<T>> sum_;      // first
-  std::unique_ptr<SumGather<T>> gather_;  // then
+  std::vector<ToDo> to_do_;
+  size_t begun_ = 0;
+  std::unique_ptr<Phase> phase_;  // nothing: all is done
 };
 
 }  // namespace eggroll

@@ -122,12 +122,13 @@ MpiSession::~MpiSession() {
   MPI_Finalize();
 }
 
-std::unique_ptr<Collectives> MpiSession::world(size_t max_message) const {
+std::unique_ptr<Collectives> MpiSession::world(size_t max_message,
+                                               const NodeOfRank& node_of) const {
   require(max_message > 0 && max_message <= std::numeric_limits<int>::max(),
           "a message length that MPI can count");
   MPI_Comm duplicate = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &duplicate), "MPI_Comm_dup");
-  return make_mpi_collectives(duplicate, max_message);
+  return make_mpi_collectives(duplicate, max_message, node_of);
 }
 
 std::unique_ptr<Collectives> MpiSession::group_of(const Membership& membership,

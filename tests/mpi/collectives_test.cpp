@@ -67,10 +67,11 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-enum class Kind { mpi, point_to_point };
+enum class Kind { mpi, nodes_of_two, nodes_in_turn, point_to_point };
 
 // Runs with messages of ordinary length and cut into pieces of 7 elements, through MPI's
-// collectives and through messages between the ranks of a membership.
+// collectives, as they are and as if ranks were on nodes (2 on each; or on two nodes in turn), and
+// through messages between the ranks of a membership.
 class CollectivesTest : public testing::TestWithParam<std::tuple<Kind, size_t>> {
  protected:
   // Nobody leaves while another still waits for a message.
@@ -84,6 +85,10 @@ class CollectivesTest : public testing::TestWithParam<std::tuple<Kind, size_t>> 
   const std::unique_ptr<Collectives> group_ = [this] {
     const auto [kind, length] = GetParam();
     if (kind == Kind::mpi) return mpi_session().world(length);
+    if (kind == Kind::nodes_of_two)
+      return mpi_session().world(length, [](int rank) { return rank / 2; });
+    if (kind == Kind::nodes_in_turn)
+      return mpi_session().world(length, [](int rank) { return rank % 2; });
     membership_ = std::make_unique<Membership>(mpi_world(), 30);
     return mpi_session().group_of(*membership_, length);
   }();
@@ -91,7 +96,9 @@ class CollectivesTest : public testing::TestWithParam<std::tuple<Kind, size_t>> 
   const int size_ = group_->size();
 };
 INSTANTIATE_TEST_SUITE_P(KindAndMessageLength, CollectivesTest,
-                         testing::Combine(testing::Values(Kind::mpi, Kind::point_to_point),
+                         testing::Combine(testing::Values(Kind::mpi, Kind::nodes_of_two,
+                                                          Kind::nodes_in_turn,
+                                                          Kind::point_to_point),
                                           testing::Values(size_t{1} << 26, 7)));
 
 TEST_P(CollectivesTest, BroadcastBringsTheBytesOfRankZeroToAll) {
@@ -335,7 +342,7 @@ TEST(Collectives, BytesAreCountedAsTheAlgorithmSendsThem) {
   expected += kPackedHeaderBytes * (size - 1) + (30 - own);  // zeros, in a byte each
   EXPECT_EQ(group->bytes_sent(), expected);
   Collectives::wait(*group->start_all_gather(sums));
-  expected += 4 * own * (size - 1);
+  expected += (kPackedHeaderBytes + own) * (size - 1);
   EXPECT_EQ(group->bytes_sent(), expected);
   group->barrier();
   EXPECT_EQ(group->bytes_sent(), expected);
