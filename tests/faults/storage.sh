@@ -4,7 +4,7 @@
 
 disks() {
   local disk failure='No space left on device (failed once)' success='is written, after checkpoints had failed'
-  begin_fault "disk full, then room again" "$((QUICK ? 2 : 12))" 400 --population 256 --checkpoint-every 10
+  begin_fault "disk full, then room again" "$((QUICK ? 2 : 12))" 400 --population 4096 --checkpoint-every 10  # ten milliseconds each, or more
   open_disk || { not_run "$fault" "a private mount namespace needs root"; return 0; }
   while is_wanted; do
     begin_run_in "$disk"
