@@ -105,9 +105,9 @@ class Collectives {
   // Polls with growing sleeps until complete.
   static void wait(Pending& pending);
 
-  // Payload this rank has sent: of sums what they are packed into, of a small all-reduce 2 (size -
-  // 1) / size of its bytes, of a gather to all size - 1 times this rank's part. What the library
-  // really sends may be more.
+  // Payload this rank has sent: of sums what they are packed into, or, where they are not, 2 (size
+  // - 1) / size of their bytes; of a gather to all size - 1 times this rank's part. What the
+  // library really sends may be more.
   uint64_t bytes_sent() const { return *bytes_sent_; }
   // Counts what goes to the ranks of this group by another way than its own calls.
   void count_sent(uint64_t bytes) { *bytes_sent_ += bytes; }

@@ -57,6 +57,23 @@ struct Ranks {
   }
 };
 
+// Before an operation goes, as others wait for its parts, unless that is in vain; when an exception
+// passes, for a moment only.
+template <typename IsComplete>
+void complete(Ranks& ranks, int exceptions, IsComplete&& is_complete) noexcept {
+  const bool is_unwinding = std::uncaught_exceptions() > exceptions;
+  const Clock::time_point start = Clock::now();
+  try {
+    while (!is_complete() && !ranks.membership.is_broken()) {
+      const Clock::duration waited = Clock::now() - start;
+      if (is_unwinding && waited > kUnwindFor) break;
+      ranks.advance();
+      pause_after(waited);
+    }
+  } catch (const Error&) {
+  }
+}
+
 class Messages final : public Collectives::Pending {
  public:
   explicit Messages(Ranks& ranks) : ranks_(ranks) {}
@@ -89,20 +106,9 @@ class RingSum final : public Collectives::Pending, public Steps {
     ranks_.running.push_back(this);
     start_step();
   }
-  // Completes it, as the others wait for its parts, unless that is in vain.
+  // Completes it, as the others wait for its parts.
   ~RingSum() override {
-    const bool is_unwinding = std::uncaught_exceptions() > exceptions_;
-    const Clock::time_point start = Clock::now();
-    while (!is_complete() && !ranks_.membership.is_broken()) {
-      const Clock::duration waited = Clock::now() - start;
-      if (is_unwinding && waited > kUnwindFor) break;
-      try {
-        ranks_.advance();
-      } catch (const Error&) {
-        break;
-      }
-      pause_after(waited);
-    }
+    complete(ranks_, exceptions_, [this] { return is_complete(); });
     std::erase(ranks_.running, this);
   }
 
@@ -175,7 +181,12 @@ class ShardExchange final : public Collectives::Pending {
  public:
   enum class Kind { sum, gather };
   ShardExchange(std::shared_ptr<Ranks> ranks, int tag, std::span<T> data, Kind kind)
-      : owner_(std::move(ranks)), ranks_(*owner_), data_(data), kind_(kind), messages_(ranks_) {
+      : owner_(std::move(ranks)),
+        ranks_(*owner_),
+        data_(data),
+        kind_(kind),
+        exceptions_(std::uncaught_exceptions()),
+        messages_(ranks_) {
     const std::span<T> mine = shard_of(ranks_, data_, ranks_.me);
     for (int i = 1; i < ranks_.size(); ++i) {
       const int from = (ranks_.me + ranks_.size() - i) % ranks_.size();
@@ -186,6 +197,10 @@ class ShardExchange final : public Collectives::Pending {
       const std::span<T> leaving = kind == Kind::sum ? shard_of(ranks_, data_, to) : mine;
       messages_.add(ranks_.send(std::as_bytes(leaving), to, tag));
     }
+  }
+
+  ~ShardExchange() override {
+    complete(ranks_, exceptions_, [this] { return test(); });
   }
 
   bool test() override {
@@ -214,6 +229,7 @@ class ShardExchange final : public Collectives::Pending {
   Ranks& ranks_;
   const std::span<T> data_;
   const Kind kind_;
+  const int exceptions_;
   Messages messages_;
   std::vector<const Message*> arriving_;
   bool is_taken_ = false;

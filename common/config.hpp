@@ -115,11 +115,11 @@ std::string train_help();
 // other. `sources` puts into the error where a value came from.
 void validate_config(const RunConfig& config, const OptionSources& sources = {});
 // --resume: the run goes on with its own config; only what cannot change its results may differ
-// (generations, threads, device, all-reduce, run, data, fitness-encoding, and when checkpoints are
-// written and how many are kept, and the like). Any other option that is given with another value
-// is a ConfigError. Without --run it goes on in the folder that --resume names. Other planned
-// generations leave a schedule in percent where it was: it becomes the number of generations that
-// it stood for.
+// (generations, threads, device, all-reduce, step, run, data, fitness-encoding, and when
+// checkpoints are written and how many are kept, and the like). Any other option that is given with
+// another value is a ConfigError. Without --run it goes on in the folder that --resume names. Other
+// planned generations leave a schedule in percent where it was: it becomes the number of
+// generations that it stood for.
 RunConfig config_for_resume(const RunConfig& saved, const ParsedConfig& given);
 
 }  // namespace eggroll

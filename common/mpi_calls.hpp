@@ -63,7 +63,8 @@ struct Communicator {
   MPI_Comm handle;
   bool is_abandoned = false;  // nobody waits on it any more
   MessageMemory memory;
-  std::vector<Steps*> running;  // of world groups; whoever waits for anything moves all of them on
+  // Of all world groups; whoever waits for anything in one of them moves all on.
+  static inline std::vector<Steps*> running;
   static inline int alive = 0;
 };
 

@@ -57,7 +57,7 @@ class MpiPending final : public Collectives::Pending {
   }
 
   bool test() override {
-    for (Steps* steps : communicator_->running) steps->advance();
+    for (Steps* steps : Communicator::running) steps->advance();
     return is_complete();
   }
   // Of this operation alone. Drops the requests that are complete.
@@ -349,17 +349,17 @@ class ShardOperation final : public Collectives::Pending, public Steps {
     if (what.gathers) to_do_.push_back({false, Level::between_nodes});
     if (what.gathers && has_neighbours) to_do_.push_back({false, Level::on_node});
     begin_next();
-    exchange_.communicator->running.push_back(this);
+    Communicator::running.push_back(this);
   }
   ~ShardOperation() override {
     complete(*exchange_.communicator, std::uncaught_exceptions() > exceptions_,
              [this] { return test(); });
-    std::erase(exchange_.communicator->running, this);
+    std::erase(Communicator::running, this);
   }
 
   bool test() override {
-    for (Steps* steps : exchange_.communicator->running) steps->advance();
-    return !phase_;
+    for (Steps* steps : Communicator::running) steps->advance();
+    return is_done_;
   }
   void advance() override {
     while (phase_ && phase_->is_complete()) begin_next();
@@ -372,7 +372,10 @@ class ShardOperation final : public Collectives::Pending, public Steps {
   };
   void begin_next() {
     phase_.reset();
-    if (begun_ == to_do_.size()) return;
+    if (begun_ == to_do_.size()) {
+      is_done_ = true;
+      return;
+    }
     const ToDo& next = to_do_[begun_++];
     if (!next.adds)
       phase_ = std::make_unique<GatherPhase<T>>(exchange_, data_, next.level, tag_);
@@ -386,7 +389,8 @@ class ShardOperation final : public Collectives::Pending, public Steps {
   const int exceptions_;
   std::vector<ToDo> to_do_;
   size_t begun_ = 0;
-  std::unique_ptr<Phase> phase_;  // nothing: all is done
+  std::unique_ptr<Phase> phase_;  // nothing: done, or the next could not be begun
+  bool is_done_ = false;
 };
 
 }  // namespace eggroll

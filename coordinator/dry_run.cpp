@@ -87,7 +87,8 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   const double plan_down = others * (sizeof(GenerationPlan) + sizeof(ShapedSummary));
   const double differences_down = all_pairs * others / ranks;
   // Sums, which may be packed closer, twice; or once, and int8 parameters.
-  const double model_sent = (sharded ? 4 + 1 : 2 * 4) * others * parameters;
+  const double sum_bytes = wide ? 8 : 4;
+  const double model_sent = (sharded ? sum_bytes + 1 : 2 * sum_bytes) * others * parameters;
 
   std::string text = write_config(config);
   text += fmt::format("\n# parameters           {:.0f}\n", parameters);
@@ -101,9 +102,10 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
         mib(states), mib(workspace), mib(fitness), mib(data));
   else
     text += fmt::format(
-        "# memory per rank      {:.1f} MiB of the host: fitness {:.1f}, data {:.1f}; that of the "
-        "GPU is not foretold\n",
-        mib(fitness + data), mib(fitness), mib(data));
+        "# memory per rank      {:.1f} MiB of the host: fitness {:.1f}, data {:.1f}; with "
+        "--all-reduce mpi {:.1f} MiB more for messages; that of the GPU is not foretold\n",
+        mib(fitness + data), mib(fitness), mib(data),
+        mib(messages + (ranks > 1 ? parameters * (sum_bytes + (sharded ? 1 : 0)) : 0)));
   text += fmt::format("# memory of rank 0     up to {:.1f} MiB more while it writes a checkpoint\n",
                       mib(checkpoint));
   text +=

@@ -135,18 +135,20 @@ void run_generations(Run& run, Collectives& group) {
 
     // All that looks at the accumulators comes now.
     const bool stops = plan.action == GenerationAction::stop;
+    Stopwatch watch;
     if (config.step == StepMode::sharded && config.update == UpdateRule::sigma_delta &&
         (stops || plan.compare_digests || plan.write_checkpoint))
       gather_accumulators(task.backend(), group);
+    const double accumulators_s = watch.elapsed_s();
     if (plan.compare_digests)
       stop_on_different_digests(group, task.backend(), config, plan.generation);
     if (plan.validate) extras.validation = validate(group, task, plan.generation);
-    Stopwatch watch;
+    watch.lap_s();
     if (plan.write_checkpoint) {
       start_snapshot(config, group, task, run.position,
                      run.storage ? &run.storage->writer() : nullptr);
       if (run.storage && stops) run.storage->settle();
-      extras.checkpoint_s = watch.elapsed_s();
+      extras.checkpoint_s = accumulators_s + watch.elapsed_s();
     }
     if (run.log) {
       if (extras.validation) run.log->validated(*extras.validation);

@@ -86,10 +86,11 @@ void step_buckets(Backend& backend, const Meeting& meeting, const StepRule& rule
   }
   report.all_reduce_s += watch.lap_s();
   auto changed = static_cast<int64_t>(backend.take_changed());
+  report.step_s += watch.lap_s();
   if (is_sharded(meeting))
     Collectives::wait(*meeting.group.start_all_reduce_sum(std::span(&changed, 1)));
   report.changed = static_cast<uint64_t>(changed);
-  report.step_s += watch.lap_s();
+  report.all_reduce_s += watch.lap_s();
 }
 
 // A rank that is alone has nobody to wait for between its sums and the step.
@@ -165,6 +166,7 @@ UpdateReport apply_wide(Backend& backend, const Meeting& meeting, uint32_t noise
 
 UpdateReport apply_update(Backend& backend, const Meeting& meeting, uint32_t noise_epoch,
                           int noise_rank, const ShapedSummary& summary, std::span<const int8_t> d) {
+  backend.take_changed();  // of an update that a lost rank has broken off
   if (!fits_32_bits(summary, noise_rank))
     return apply_wide(backend, meeting, noise_epoch, summary, d);
   if (meeting.group.size() == 1) return apply_alone(backend, noise_epoch, summary, d);

@@ -230,6 +230,47 @@ TEST_P(CollectivesTest, ShardsAreAddedUpAndGatheredWhateverTheirSizes) {
   }
 }
 
+TEST_P(CollectivesTest, OperationsThatNobodyWaitsForAreCompletedBeforeTheyGo) {
+  std::vector<int32_t> all(6'000, 1), part(6'001, 2);
+  std::vector<int8_t> bytes(6'002, static_cast<int8_t>(rank_));
+  if (is_cut()) {
+    all.resize(600);
+    part.resize(601);
+    bytes.resize(602);
+  }
+  {
+    const auto sum = group_->start_all_reduce_sum(all);
+    const auto shard = group_->start_reduce_scatter_sum(part);
+    const auto gathered = group_->start_all_gather(bytes);
+  }
+  EXPECT_EQ(static_cast<size_t>(std::ranges::count(all, size_)), all.size());
+  const Shard mine = shard_of_rank(part.size(), rank_, size_);
+  for (size_t i = mine.first; i < mine.first + mine.count; ++i) EXPECT_EQ(part[i], 2 * size_);
+  for (int r = 0; r < size_; ++r) {
+    const Shard shard = shard_of_rank(bytes.size(), r, size_);
+    for (size_t i = shard.first; i < shard.first + shard.count; ++i) EXPECT_EQ(bytes[i], r);
+  }
+}
+
+TEST_P(CollectivesTest, AWaitMovesOnWhatOtherRanksWaitFor) {
+  std::vector<int32_t> sums(is_cut() ? 600 : 60'000, 1);
+  const auto pending = group_->start_all_reduce_sum(sums);
+  if (rank_ == 0) Collectives::wait(*pending);
+  group_->barrier();
+  Collectives::wait(*pending);
+  EXPECT_EQ(static_cast<size_t>(std::ranges::count(sums, size_)), sums.size());
+}
+
+TEST(Collectives, AWaitInOneGroupMovesOnWhatIsUnderWayInAnother) {
+  const std::unique_ptr<Collectives> a = mpi_session().world(), b = mpi_session().world();
+  std::vector<int32_t> sums(60'000, 1);
+  const auto pending = a->start_all_reduce_sum(sums);
+  if (a->rank() == 0) Collectives::wait(*pending);
+  b->barrier();
+  Collectives::wait(*pending);
+  EXPECT_EQ(std::ranges::count(sums, a->size()), 60'000);
+}
+
 TEST(Shards, AreEqualAndTheLastHasTheRest) {
   for (size_t elements : {size_t{0}, size_t{1}, size_t{7}, size_t{8}, size_t{9}, size_t{1} << 33})
     for (int ranks : {1, 2, 3, 8, 4096}) {

@@ -354,6 +354,18 @@ TEST(Update, EachRankStepsItsShardAndTheParametersOfAllMeetWhereTheyAre) {
     }
 }
 
+TEST(Update, WhatABrokenOffUpdateHasChangedIsNotCountedInTheNext) {
+  for (uint64_t sum_magnitudes : {uint64_t{5}, kMaybeWide})
+    for (StepMode step : {StepMode::replicated, StepMode::sharded}) {
+      GivenSums backend({{1, 2}, {3, 4}});
+      backend.step(1, {}, false);
+      backend.steps.clear();
+      const UpdateReport report = update(backend, sum_magnitudes, 1, nullptr, step);
+      const uint64_t counted = step == StepMode::sharded ? mpi_world().size() : 1;
+      EXPECT_EQ(report.changed, (1u + 2) * counted);
+    }
+}
+
 TEST(Update, SumsOfDevicesWithoutAReductionOfTheirOwnMeetInTheMemoryOfTheHosts) {
   const int ranks = mpi_world().size();
   GivenSums backend(Sums{{1}, {2}}, /*is_on_device=*/true);
