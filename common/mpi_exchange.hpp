@@ -344,10 +344,10 @@ class ShardOperation final : public Collectives::Pending, public Steps {
   ShardOperation(const Exchange& exchange, std::span<T> data, What what, int tag)
       : exchange_(exchange), data_(data), tag_(tag), exceptions_(std::uncaught_exceptions()) {
     const bool has_neighbours = exchange.nodes->places > 1;
-    if (what.adds && has_neighbours) to_do_.push_back({true, Level::on_node});
-    if (what.adds) to_do_.push_back({true, Level::between_nodes});
-    if (what.gathers) to_do_.push_back({false, Level::between_nodes});
-    if (what.gathers && has_neighbours) to_do_.push_back({false, Level::on_node});
+    if (what.adds && has_neighbours) plan_.push_back({true, Level::on_node});
+    if (what.adds) plan_.push_back({true, Level::between_nodes});
+    if (what.gathers) plan_.push_back({false, Level::between_nodes});
+    if (what.gathers && has_neighbours) plan_.push_back({false, Level::on_node});
     begin_next();
     Communicator::running.push_back(this);
   }
@@ -366,17 +366,17 @@ class ShardOperation final : public Collectives::Pending, public Steps {
   }
 
  private:
-  struct ToDo {
+  struct Planned {
     bool adds;
     Level level;
   };
   void begin_next() {
     phase_.reset();
-    if (begun_ == to_do_.size()) {
+    if (begun_ == plan_.size()) {
       is_done_ = true;
       return;
     }
-    const ToDo& next = to_do_[begun_++];
+    const Planned& next = plan_[begun_++];
     if (!next.adds)
       phase_ = std::make_unique<GatherPhase<T>>(exchange_, data_, next.level, tag_);
     else if constexpr (!std::is_same_v<T, int8_t>)
@@ -387,7 +387,7 @@ class ShardOperation final : public Collectives::Pending, public Steps {
   const std::span<T> data_;
   const int tag_;
   const int exceptions_;
-  std::vector<ToDo> to_do_;
+  std::vector<Planned> plan_;
   size_t begun_ = 0;
   std::unique_ptr<Phase> phase_;  // nothing: done, or the next could not be begun
   bool is_done_ = false;

@@ -82,6 +82,16 @@ int32_t left_over(int64_t threshold, Random& random) {
                               (threshold - 1));
 }
 
+// Puts value(e) into the sums of a bucket, as messages between ranks would.
+template <typename Value>
+void fill_sums(Backend& backend, size_t bucket, bool wide, Value&& value) {
+  const auto fill = [&](auto sums) {
+    for (size_t e = 0; e < sums.size(); ++e)
+      sums[e] = static_cast<typename decltype(sums)::value_type>(value(e));
+  };
+  wide ? fill(backend.wide_partial_update(bucket)) : fill(backend.partial_update(bucket));
+}
+
 // The backend has been stepped by z once; parameters and accumulators, from before, move along.
 void expect_stepped(Backend& backend, const BackendSettings& settings, const StepRule& rule,
                     const oracle::Vector& z, std::vector<int8_t>& parameters,
@@ -130,12 +140,8 @@ TEST(Update, StepsMoveParametersAndAccumulatorsAsTheOracleDoes) {
           if (update == UpdateRule::sigma_delta) backend->write_accumulators(accumulators);
           reconstructed(*backend, 0, std::vector<int8_t>{0}, wide);  // makes room for the sums
           for (size_t b = 0; b < backend->buckets().size(); ++b) {
-            const UpdateBucket bucket = backend->buckets()[b];
-            const auto fill = [&](auto part) {
-              for (size_t e = 0; e < part.size(); ++e)
-                part[e] = static_cast<typename decltype(part)::value_type>(z[bucket.offset + e]);
-            };
-            wide ? fill(backend->wide_partial_update(b)) : fill(backend->partial_update(b));
+            const size_t offset = backend->buckets()[b].offset;
+            fill_sums(*backend, b, wide, [&](size_t e) { return z[offset + e]; });
             backend->step(b, rule, wide);
           }
           expect_stepped(*backend, settings, rule, z, parameters, accumulators);
@@ -173,14 +179,11 @@ TEST(Update, AShardIsSteppedAloneAndCompletedByTheParametersOfOthers) {
         for (size_t b = 0; b < backend->buckets().size(); ++b) {
           const UpdateBucket bucket = backend->buckets()[b];
           const Shard shard = shard_of_rank(bucket.size, 1, 3);
-          const auto fill = [&](auto part) {
-            for (size_t e = 0; e < part.size(); ++e) {
-              const int64_t value = random_evidence(800, wide, random);
-              part[e] = static_cast<typename decltype(part)::value_type>(value);
-              if (e >= shard.first && e < shard.first + shard.count) z[bucket.offset + e] = value;
-            }
-          };
-          wide ? fill(backend->wide_partial_update(b)) : fill(backend->partial_update(b));
+          fill_sums(*backend, b, wide, [&](size_t e) {
+            const int64_t value = random_evidence(800, wide, random);
+            if (e >= shard.first && e < shard.first + shard.count) z[bucket.offset + e] = value;
+            return value;
+          });
           backend->step_shard(b, shard, rule, wide);
         }
         expect_stepped(*backend, settings, rule, z, parameters, accumulators);
