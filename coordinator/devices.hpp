@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
-#include "common/collectives.hpp"
 #include "common/config.hpp"
-#include "common/device_reduction.hpp"
+#include "common/messages/collectives.hpp"
+#include "common/messages/device_reduction.hpp"
 #include "kernels/cuda/devices.hpp"
 #include "worker/task.hpp"
 

@@ -6,14 +6,14 @@
 #include <filesystem>
 
 #include "common/generation_plan.hpp"
+#include "common/messages/ternary.hpp"
 #include "common/noise.hpp"
 #include "common/parameters.hpp"
 #include "common/partition.hpp"
-#include "common/ternary.hpp"
 #include "coordinator/evaluation.hpp"
-#include "coordinator/fitness_message.hpp"
-#include "coordinator/snapshot_writer.hpp"
-#include "coordinator/tile_exchange.hpp"
+#include "coordinator/records/snapshot_writer.hpp"
+#include "coordinator/tiles/fitness_message.hpp"
+#include "coordinator/tiles/tile_exchange.hpp"
 #include "kernels/cpu/backend.hpp"
 
 namespace eggroll {

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "common/stopwatch.hpp"
-#include "coordinator/fitness_message.hpp"
-#include "coordinator/tile_exchange.hpp"
+#include "coordinator/tiles/fitness_message.hpp"
+#include "coordinator/tiles/tile_exchange.hpp"
 
 namespace eggroll {
 namespace {

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/collectives.hpp"
 #include "common/config.hpp"
 #include "common/generation_plan.hpp"
+#include "common/messages/collectives.hpp"
 #include "coordinator/generation.hpp"
 #include "worker/task.hpp"
 

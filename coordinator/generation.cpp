@@ -5,9 +5,9 @@
 #include "common/partition.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/evaluation.hpp"
-#include "coordinator/fitness_message.hpp"
 #include "coordinator/shaping.hpp"
 #include "coordinator/step_size.hpp"
+#include "coordinator/tiles/fitness_message.hpp"
 
 namespace eggroll {
 

@@ -18,9 +18,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/collectives.hpp"
 #include "common/config.hpp"
 #include "common/generation_plan.hpp"
+#include "common/messages/collectives.hpp"
 #include "coordinator/update.hpp"
 #include "worker/task.hpp"
 

@@ -7,7 +7,7 @@
 #include "common/config.hpp"
 #include "coordinator/command_line.hpp"
 #include "coordinator/commands.hpp"
-#include "coordinator/snapshots.hpp"
+#include "coordinator/records/snapshots.hpp"
 
 namespace eggroll {
 namespace po = boost::program_options;

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "common/check.hpp"
-#include "common/collectives.hpp"
 #include "common/config.hpp"
+#include "common/messages/collectives.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/launcher.hpp"
 #include "coordinator/stop_signal.hpp"

@@ -6,16 +6,16 @@
 #include <string>
 #include <vector>
 
-#include "common/checkpoint.hpp"
-#include "common/collectives.hpp"
 #include "common/config.hpp"
+#include "common/files/checkpoint.hpp"
+#include "common/messages/collectives.hpp"
 #include "coordinator/devices.hpp"
-#include "coordinator/guard.hpp"
-#include "coordinator/run_folder.hpp"
-#include "coordinator/run_log.hpp"
-#include "coordinator/snapshots.hpp"
-#include "coordinator/storage.hpp"
-#include "coordinator/stragglers.hpp"
+#include "coordinator/records/buddy.hpp"
+#include "coordinator/records/run_folder.hpp"
+#include "coordinator/records/run_log.hpp"
+#include "coordinator/records/snapshots.hpp"
+#include "coordinator/records/storage.hpp"
+#include "coordinator/records/stragglers.hpp"
 #include "worker/task.hpp"
 
 namespace eggroll {

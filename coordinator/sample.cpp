@@ -13,7 +13,7 @@
 #include "coordinator/command_line.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/devices.hpp"
-#include "coordinator/snapshots.hpp"
+#include "coordinator/records/snapshots.hpp"
 #include "worker/lm/lm_task.hpp"
 
 namespace eggroll {

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "common/check.hpp"
-#include "common/checkpoint_folder.hpp"
+#include "common/files/checkpoint_folder.hpp"
 #include "common/stopwatch.hpp"
 
 namespace eggroll {

@@ -6,8 +6,8 @@
 
 #include <functional>
 
-#include "common/collectives.hpp"
-#include "common/membership.hpp"
+#include "common/messages/collectives.hpp"
+#include "common/messages/membership.hpp"
 #include "coordinator/run.hpp"
 
 namespace eggroll {

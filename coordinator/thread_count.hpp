@@ -2,7 +2,7 @@
 // the ranks there.
 #pragma once
 
-#include "common/collectives.hpp"
+#include "common/messages/collectives.hpp"
 
 namespace eggroll {
 

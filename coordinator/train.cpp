@@ -6,17 +6,17 @@
 #include <new>
 #include <optional>
 
-#include "common/agreement.hpp"
 #include "common/check.hpp"
+#include "common/messages/agreement.hpp"
 #include "common/noise.hpp"
 #include "coordinator/build_id.hpp"
 #include "coordinator/devices.hpp"
 #include "coordinator/dry_run.hpp"
 #include "coordinator/evaluation.hpp"
 #include "coordinator/launcher.hpp"
+#include "coordinator/records/storage.hpp"
 #include "coordinator/run.hpp"
 #include "coordinator/stop_signal.hpp"
-#include "coordinator/storage.hpp"
 #include "coordinator/survivors.hpp"
 #include "coordinator/thread_count.hpp"
 

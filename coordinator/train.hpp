@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "common/collectives.hpp"
+#include "common/messages/collectives.hpp"
 
 namespace eggroll {
 

@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <span>
 
-#include "common/collectives.hpp"
-#include "common/device_reduction.hpp"
 #include "common/generation_plan.hpp"
+#include "common/messages/collectives.hpp"
+#include "common/messages/device_reduction.hpp"
 #include "common/rules.hpp"
 #include "kernels/backend.hpp"
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "common/hdf5_file.hpp"
+#include "common/files/hdf5_file.hpp"
 #include "tests/support/eggroll_program.hpp"
 
 namespace eggroll::test {

@@ -18,8 +18,8 @@
 #include <thread>
 #include <vector>
 
-#include "common/checkpoint.hpp"
-#include "common/checkpoint_folder.hpp"
+#include "common/files/checkpoint.hpp"
+#include "common/files/checkpoint_folder.hpp"
 #include "tests/support/eggroll_program.hpp"
 
 namespace eggroll::test {

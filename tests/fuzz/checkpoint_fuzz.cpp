@@ -7,9 +7,9 @@
 #include <functional>
 
 #include "common/check.hpp"
-#include "common/checkpoint.hpp"
 #include "common/config.hpp"
-#include "coordinator/snapshots.hpp"
+#include "common/files/checkpoint.hpp"
+#include "coordinator/records/snapshots.hpp"
 #include "tests/fuzz/target.hpp"
 #include "tests/support/sample_checkpoint.hpp"
 

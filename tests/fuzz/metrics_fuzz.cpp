@@ -1,7 +1,7 @@
 // metrics.jsonl as a resumed run finds it: records of completed generations stay as they are, all
 // else goes. Input: the number of completed generations, one byte, then the file.
 #include "common/check.hpp"
-#include "coordinator/run_log.hpp"
+#include "coordinator/records/run_log.hpp"
 #include "tests/fuzz/target.hpp"
 
 using namespace eggroll;

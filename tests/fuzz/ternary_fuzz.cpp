@@ -4,7 +4,7 @@
 #include <span>
 
 #include "common/check.hpp"
-#include "common/ternary.hpp"
+#include "common/messages/ternary.hpp"
 #include "tests/fuzz/target.hpp"
 
 using namespace eggroll;

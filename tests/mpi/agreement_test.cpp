@@ -1,5 +1,5 @@
 // What ranks agree on before they start, and whose failure is told, on 1, 2, 3 and 4 ranks.
-#include "common/agreement.hpp"
+#include "common/messages/agreement.hpp"
 
 #include <gtest/gtest.h>
 #include <xxhash.h>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "common/check.hpp"
-#include "common/collectives.hpp"
+#include "common/messages/collectives.hpp"
 #include "tests/support/mpi_world.hpp"
 
 namespace eggroll {

@@ -1,5 +1,5 @@
 // The messages of a run, on 1, 2, 3, 4 and 6 ranks.
-#include "common/collectives.hpp"
+#include "common/messages/collectives.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "common/check.hpp"
-#include "common/membership.hpp"
-#include "common/packed_sums.hpp"
+#include "common/messages/membership.hpp"
+#include "common/messages/packed_sums.hpp"
 #include "common/partition.hpp"
 #include "tests/support/mpi_world.hpp"
 

@@ -1,6 +1,6 @@
-// Sums in the memory of devices, on 1 to 4 ranks: common/device_reduction_nccl.cpp itself, over an
+// Sums in the memory of devices, on 1 to 4 ranks: common/messages/device_reduction_nccl.cpp itself, over an
 // emulated NCCL whose events pass late and which fails and hangs where a test asks for it.
-#include "common/device_reduction.hpp"
+#include "common/messages/device_reduction.hpp"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "common/agreement.hpp"
+#include "common/messages/agreement.hpp"
 #include "tests/support/mpi_world.hpp"
 
 namespace eggroll {

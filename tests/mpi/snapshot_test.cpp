@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "common/hdf5_file.hpp"
-#include "coordinator/snapshots.hpp"
+#include "common/files/hdf5_file.hpp"
+#include "coordinator/records/snapshots.hpp"
 #include "tests/support/mpi_world.hpp"
 #include "tests/support/small_run.hpp"
 #include "tests/support/solo_collectives.hpp"

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "coordinator/evaluation.hpp"
-#include "coordinator/tile_exchange.hpp"
+#include "coordinator/tiles/tile_exchange.hpp"
 #include "tests/support/mpi_world.hpp"
 #include "tests/support/small_run.hpp"
 #include "tests/support/solo_collectives.hpp"

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/checkpoint.hpp"
+#include "common/files/checkpoint.hpp"
 #include "common/noise.hpp"
 #include "tests/support/backends.hpp"
 #include "tests/support/given_sums.hpp"

@@ -1,4 +1,4 @@
-// As much of the CUDA runtime as common/device_reduction_nccl.cpp uses, with events that pass when
+// As much of the CUDA runtime as common/messages/device_reduction_nccl.cpp uses, with events that pass when
 // what NCCL has put on their stream is done (tests/cuda_emulation does everything at once). For
 // tests alone.
 #pragma once

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/mpi_calls.hpp"
+#include "common/messages/mpi_calls.hpp"
 
 using eggroll::test::nccl_behaviour;
 using eggroll::test::nccl_seen;

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/device_reduction.hpp"
+#include "common/messages/device_reduction.hpp"
 #include "kernels/backend.hpp"
 #include "tests/support/mpi_world.hpp"
 

@@ -3,7 +3,7 @@
 // and no early return may leave the others waiting.
 #pragma once
 
-#include "common/collectives.hpp"
+#include "common/messages/collectives.hpp"
 
 namespace eggroll::test {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "common/check.hpp"
-#include "common/checkpoint.hpp"
+#include "common/files/checkpoint.hpp"
 
 namespace eggroll::test {
 

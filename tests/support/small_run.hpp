@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "coordinator/generation.hpp"
-#include "coordinator/snapshots.hpp"
+#include "coordinator/records/snapshots.hpp"
 #include "tests/support/generated_text.hpp"
 #include "tests/support/scratch_folder.hpp"
 #include "worker/task.hpp"

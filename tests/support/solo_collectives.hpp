@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "common/check.hpp"
-#include "common/collectives.hpp"
+#include "common/messages/collectives.hpp"
 
 namespace eggroll::test {
 

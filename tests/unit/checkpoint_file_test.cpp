@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/checkpoint.hpp"
+#include "common/files/checkpoint.hpp"
 #include "tests/support/sample_checkpoint.hpp"
 #include "tests/support/scratch_folder.hpp"
 

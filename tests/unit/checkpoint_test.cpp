@@ -1,4 +1,4 @@
-#include "common/checkpoint.hpp"
+#include "common/files/checkpoint.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/checkpoint_folder.hpp"
+#include "common/files/checkpoint_folder.hpp"
 #include "tests/support/sample_checkpoint.hpp"
 #include "tests/support/scratch_folder.hpp"
 

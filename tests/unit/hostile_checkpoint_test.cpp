@@ -7,7 +7,7 @@
 #include <random>
 #include <string>
 
-#include "common/checkpoint.hpp"
+#include "common/files/checkpoint.hpp"
 #include "tests/support/sample_checkpoint.hpp"
 #include "tests/support/scratch_folder.hpp"
 

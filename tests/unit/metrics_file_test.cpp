@@ -1,6 +1,6 @@
 // The file of metrics on a disk that is full, comes back, or goes away: whole lines in order, none
 // lost, none twice.
-#include "coordinator/metrics_file.hpp"
+#include "coordinator/records/metrics_file.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

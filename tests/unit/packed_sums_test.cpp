@@ -1,5 +1,5 @@
 // Sums come out of their packing as they went in, in the fewest bytes that hold the largest.
-#include "common/packed_sums.hpp"
+#include "common/messages/packed_sums.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // The thread that brings snapshots to the disk: what it leaves there, what it says, and what it
 // leaves behind when a snapshot is given up or the disk fails.
-#include "coordinator/snapshot_writer.hpp"
+#include "coordinator/records/snapshot_writer.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "common/checkpoint_folder.hpp"
+#include "common/files/checkpoint_folder.hpp"
 #include "tests/support/sample_checkpoint.hpp"
 #include "tests/support/scratch_folder.hpp"
 

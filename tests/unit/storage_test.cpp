@@ -1,6 +1,6 @@
 // When a checkpoint is due, and what becomes of a run whose checkpoints or metrics cannot be
 // written.
-#include "coordinator/storage.hpp"
+#include "coordinator/records/storage.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "common/checkpoint_folder.hpp"
+#include "common/files/checkpoint_folder.hpp"
 #include "tests/support/sample_checkpoint.hpp"
 #include "tests/support/scratch_folder.hpp"
 

@@ -1,12 +1,12 @@
 // What a person is told of slow ranks.
-#include "coordinator/stragglers.hpp"
+#include "coordinator/records/stragglers.hpp"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-#include "coordinator/fitness_message.hpp"
+#include "coordinator/tiles/fitness_message.hpp"
 
 namespace eggroll {
 namespace {

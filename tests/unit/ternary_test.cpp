@@ -1,5 +1,5 @@
 // Five values a byte.
-#include "common/ternary.hpp"
+#include "common/messages/ternary.hpp"
 
 #include <gtest/gtest.h>
 

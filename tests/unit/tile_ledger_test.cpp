@@ -1,6 +1,6 @@
 // The book of the tiles: each is given and counted once, whatever the ranks do, and what a slow
 // rank holds is given again.
-#include "coordinator/tile_ledger.hpp"
+#include "coordinator/tiles/tile_ledger.hpp"
 
 #include <gtest/gtest.h>
 

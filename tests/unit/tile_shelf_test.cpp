@@ -1,5 +1,5 @@
 // What lies on a rank's shelf: every tile goes to one thread, and threads that wait together share.
-#include "coordinator/tile_shelf.hpp"
+#include "coordinator/tiles/tile_shelf.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Of a cluster cut in two at most one part goes on; processes that have ended hold nobody back.
-#include "common/view.hpp"
+#include "common/messages/view.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,91 @@
+// What a person and a program see of a run; rank 0 only. On a terminal one progress line that
+// renews itself, elsewhere plain lines; metrics.jsonl holds one record a generation, `summary` the
+// end.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/config.hpp"
+#include "common/stopwatch.hpp"
+#include "coordinator/generation.hpp"
+#include "coordinator/records/metrics_file.hpp"
+#include "coordinator/records/snapshot_writer.hpp"
+#include "kernels/backend.hpp"
+
+namespace eggroll {
+
+struct Validation {
+  uint64_t generation = 0;   // completed before it
+  double bits_per_byte = 0;  // exact, from the integer logits
+  double integer_bits_per_byte =
+      0;  // from the integer scores; about 0.03 too low, as log2 is floored
+  double seconds = 0;
+};
+
+Validation validation_of(const StreamScores& scores, uint64_t generation, double seconds);
+
+// The ranks that are left after a loss have come together again.
+struct Regrouping {
+  uint64_t generation = 0;  // after which they went on; its successor's record tells of the loss
+  double seconds = 0;       // from the loss being noticed until the run could go on
+  std::vector<std::string> lost;
+};
+
+struct GenerationExtras {
+  double generation_s = 0;
+  double alpha = 0;
+  int ranks = 1;
+  std::vector<std::string> slow_ranks;   // by name
+  double guard_s = 0;                    // keeping the guard (survive); part of generation_s
+  std::vector<Regrouping> regroupings;   // that led to this generation
+  double checkpoint_s = 0;               // how long a checkpoint held up the run; 0: none was begun
+  std::vector<SnapshotOutcome> written;  // checkpoints that have come to the disk since the last
+  std::optional<Validation> validation;
+};
+
+class RunLog {
+ public:
+  // Continues metrics.jsonl after `completed` generations.
+  RunLog(const RunConfig& config, uint64_t completed, size_t parameters);
+
+  void say(const std::string& line);       // a line of its own, whatever the progress line does
+  void complain(const std::string& line);  // likewise, on standard error
+  void generation(const GenerationPlan& plan, const GenerationRecord& record,
+                  const GenerationExtras& extras);
+  void validated(const Validation& validation);
+  // The run goes on after `completed` generations: later records come again.
+  void go_back_to(uint64_t completed);
+  void interrupt();  // what stands on the progress line stays, the next word begins a new one
+  uint64_t recorded() const { return recorded_; }  // generations in metrics.jsonl
+  // Shows the summary and writes it; what kept it from being written, if anything did.
+  std::string end(const std::vector<std::string>& summary);
+
+  MetricsFile& metrics() { return *metrics_; }
+  const std::optional<Validation>& last_validation() const { return validation_; }
+  double elapsed_s() const { return watch_.elapsed_s(); }
+
+ private:
+  void show_progress(uint64_t generation, double train_bits, double changed_share);
+
+  const RunConfig config_;
+  uint64_t completed_;  // when this log began, or went back to
+  uint64_t recorded_;
+  const size_t parameters_;
+  const bool terminal_;
+  std::optional<MetricsFile> metrics_;
+  Stopwatch watch_;
+  double last_shown_s_ = -1e9;
+  bool line_is_open_ = false;
+  uint64_t bytes_sent_before_ = 0;
+  std::optional<Validation> validation_;
+};
+
+// Whether a person watches: standard output is a terminal. Open MPI gives its ranks
+// pseudo-terminals, so under mpirun its own output counts.
+bool output_is_terminal();
+
+}  // namespace eggroll

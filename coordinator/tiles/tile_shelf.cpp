@@ -1,0 +1,70 @@
+#include "coordinator/tiles/tile_shelf.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace eggroll {
+
+std::vector<PairRange> TileShelf::take(size_t at_most) {
+  std::unique_lock lock(mutex_);
+  ++asking_;
+  changed_.wait(lock, [&] { return is_closed_ || !waiting_.empty(); });
+  at_most = std::min(at_most, (waiting_.size() + asking_ - 1) / asking_);
+  --asking_;
+  std::vector<PairRange> taken;
+  while (!is_closed_ && !waiting_.empty() && taken.size() < at_most) {
+    const uint64_t tile = waiting_.front();
+    waiting_.pop_front();
+    running_.emplace(tile, Stopwatch());
+    taken.push_back(pairs_of_tile(pairs_, tile));
+  }
+  return taken;
+}
+
+void TileShelf::finish(PairRange pairs, std::span<const int32_t> fitness) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t tile = pairs.first / kTilePairs;
+  const auto running = running_.find(tile);
+  const double seconds = running->second.elapsed_s();
+  running_.erase(running);
+  finished_s_ += seconds;
+  ++finished_;
+  results_.push_back({tile, seconds, {fitness.begin(), fitness.end()}});
+}
+
+void TileShelf::close() {
+  const std::lock_guard lock(mutex_);
+  is_closed_ = true;
+  changed_.notify_all();
+}
+
+void TileShelf::put(const TileRange& tiles) {
+  const std::lock_guard lock(mutex_);
+  for (uint64_t i = 0; i < tiles.count; ++i) waiting_.push_back(tiles.first + i);
+  changed_.notify_all();
+}
+
+size_t TileShelf::asking() const {
+  const std::lock_guard lock(mutex_);
+  return asking_;
+}
+
+bool TileShelf::is_empty() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_.empty();
+}
+
+std::vector<TileResult> TileShelf::take_results() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(results_, {});
+}
+
+double TileShelf::tile_s() const {
+  const std::lock_guard lock(mutex_);
+  if (finished_ > 0) return finished_s_ / static_cast<double>(finished_);
+  double longest = 0;
+  for (const auto& [tile, watch] : running_) longest = std::max(longest, watch.elapsed_s());
+  return longest;
+}
+
+}  // namespace eggroll
