@@ -31,7 +31,8 @@ set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
 add_library(eggroll_cuda_flags INTERFACE)
-# No contraction of a product and a sum: floating-point results are to be those of the host.
+# No contraction of a product and a sum, and no fast mathematics: floating-point results are to be those of the host. Divisions
+# and square roots are rounded correctly where nothing else is said.
 target_compile_options(eggroll_cuda_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false>)
 target_link_libraries(eggroll_cuda_flags INTERFACE CUDA::cudart)
 set(EGGROLL_WITH_CUDA ON)

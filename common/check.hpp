@@ -1,6 +1,6 @@
 // Errors. A room that cannot go on throws Error with one plain line; only main catches.
-//   ConfigError  the user's options, files or data: found before work starts, exit code 2 on every
-//   rank Error        anything else that stops the run: exit code 1 on every rank
+//   ConfigError  the user's options, files or data: found before work starts, exit code 2 on every rank
+//   Error        anything else that stops the run: exit code 1 on every rank
 #pragma once
 
 #include <stdexcept>

@@ -1,57 +1,76 @@
-// The table of a run's options, for config.cpp alone: each name once, with its place in the help,
-// its field in RunConfig and what that may hold.
+// The rows of a run's options, for the config*.cpp alone: the general ones, each with its place in the
+// help, its field in RunConfig and what that may hold, and those of tasks and optimisers beside them.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
-#include "common/config.hpp"
+#include "common/run_config.hpp"
 
 namespace eggroll {
 
-// The questions under which --help and config.ini list the options.
-enum class OptionGroup { data, model, population, learning, machine, records };
 inline constexpr OptionGroup kOptionGroups[] = {OptionGroup::data,       OptionGroup::model,
                                                 OptionGroup::population, OptionGroup::learning,
                                                 OptionGroup::machine,    OptionGroup::records};
 const char* question_of(OptionGroup group);
 
-using OptionField =
-    std::variant<bool RunConfig::*, int RunConfig::*, uint32_t RunConfig::*, uint64_t RunConfig::*,
-                 double RunConfig::*, std::string RunConfig::*, Schedule RunConfig::*,
-                 Rounding RunConfig::*, Carry RunConfig::*, FitnessRule RunConfig::*,
-                 FitnessEncoding RunConfig::*, UpdateRule RunConfig::*,
-                 OnStorageFailure RunConfig::*, TileSchedule RunConfig::*,
-                 DeviceChoice RunConfig::*, AllReduce RunConfig::*, StepMode RunConfig::*>;
+// The rows of one run, bound to a config of their own.
+class RunOptions {
+ public:
+  // With the values of this config; what its texts leave out has the default of the task or optimiser.
+  // Throws OptionError where there is no such task or optimiser, or a text is not allowed.
+  RunOptions(const OptionCatalogue& catalogue, const RunConfig& config);
+  RunOptions(const RunOptions&) = delete;
+  RunOptions& operator=(const RunOptions&) = delete;
 
-struct RunOption {
-  std::string name;
-  OptionGroup group;
-  OptionField field;
-  std::string value_name;  // in the help: N, PATH, nearest|floor; empty: a flag without value
-  std::string help;        // one line
-  std::string allowed;     // "allowed are even numbers from 2 to 4294967296"
-  bool (*is_allowed)(const RunConfig&);
-  bool is_of_run = true;  // false: of one invocation; only on the command line, not in config.ini
-  bool may_change_on_resume = false;
+  RunConfig config() const;
+  // In the order of the help: by question, general ones first, then the task's, then the optimiser's.
+  std::vector<Option*> rows();
+  // nullptr where there is none.
+  Option* find(std::string_view name);
+
+ private:
+  RunConfig config_;
+  Options general_, of_task_, of_update_;
+  std::shared_ptr<void> task_settings_, update_settings_;
 };
 
-// In the order of the help, groups together.
-const std::vector<RunOption>& run_options();
-// nullptr where there is none.
-const RunOption* find_option(std::string_view name);
-// The option a person may have meant, if one is close.
-std::optional<std::string> similar_option(std::string_view name);
+// All rows there are, whatever the run, with their defaults.
+class AllOptions {
+ public:
+  struct Chapter {
+    std::string kind;  // general: empty; task, update
+    std::string name;
+    std::string help;
+    Options options;
+    std::shared_ptr<void> settings;
+  };
 
-// The field from text, all of it; false where the text is no value of the field's type. Whether
-// the value is_allowed is another question.
-bool set_option(RunConfig& config, const RunOption& option, std::string_view text);
-// The text that set_option reads back; numbers as short as they can be.
-std::string option_text(const RunConfig& config, const RunOption& option);
-bool same_value(const RunConfig& a, const RunConfig& b, const RunOption& option);
-void copy_value(RunConfig& to, const RunConfig& from, const RunOption& option);
+  explicit AllOptions(const OptionCatalogue& catalogue);
+  AllOptions(const AllOptions&) = delete;
+  AllOptions& operator=(const AllOptions&) = delete;
+
+  // The general chapter first, then tasks, then updates.
+  const std::vector<Chapter>& chapters() const { return chapters_; }
+  // Where a row of this name is.
+  std::vector<const Chapter*> chapters_with(std::string_view name) const;
+  // `config` and `help`, which are of the command line alone.
+  const Options& of_command_line() const { return of_command_line_; }
+  // One row of each name.
+  std::vector<const Option*> rows() const;
+
+ private:
+  RunConfig config_;
+  std::string file_;
+  bool help_ = false;
+  Options of_command_line_;
+  std::vector<Chapter> chapters_;
+};
+
+// Throws OptionError for the option `kind` where there is none.
+const OptionChapter& chapter_of(const std::vector<OptionChapter>& chapters, const std::string& kind,
+                                const std::string& name);
 
 }  // namespace eggroll

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "common/layout.hpp"
+
 namespace eggroll {
 
 struct DeviceSums {
@@ -13,8 +15,9 @@ struct DeviceSums {
 };
 
 struct DeviceParameters {
-  void* data = nullptr;  // in the device's memory: int8
+  void* data = nullptr;  // in the device's memory
   size_t size = 0;       // elements
+  Element element = Element::int8;
 };
 
 }  // namespace eggroll

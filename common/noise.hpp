@@ -1,16 +1,20 @@
 // What member i adds to tensor t: small integers at an address, not a stream.
 //
-// A noise element is a pure function of (seed, epoch, tensor, pair, element). Each field has
-// counter or key words of its own, so all addresses of a run are distinct. Law
-// `philox10_two_table_v1`: element e takes byte (e mod 8) of the words (0, 1) and the same byte of
-// the words (2, 3) of Philox block e / 8, each reduced to 7 bits, looks one up in kNoiseTableA, the
-// other in kNoiseTableB, and adds. Mean 0, variance 255.97, kurtosis 3.002, at most 63 in size: an
-// int8 normal of standard deviation 16.
+// A noise element is a pure function of (seed, epoch, tensor, pair, element). Each field has counter or
+// key words of its own, so all addresses of a run are distinct. Law `philox10_two_table_v1`: element e
+// takes byte (e mod 8) of the words (0, 1) and the same byte of the words (2, 3) of Philox block e / 8,
+// each reduced to 7 bits, looks one up in kNoiseTableA, the other in kNoiseTableB, and adds. Mean 0,
+// variance 255.97, kurtosis 3.002, at most 63 in size: an int8 normal of standard deviation 16.
 //
-// Elements of a tensor and pair (r = noise_rank):
-//   matrix m x n, embedding   B: term q, input i  -> q n + i        A: term q, output o -> r n + q
-//   m + o vector of length n        z_i = element(i) * element(n + i), standard deviation 256
-// Member 2j of pair j adds +, member 2j + 1 adds - (arXiv 2511.16652, section 4; antithetic pairs).
+// Elements of a tensor and pair (r = noise_rank; runs begin at multiples of 64 elements, n' = n up to
+// the next multiple):
+//   low_rank m x n   B: term q, input i  -> q n' + i        A: term q, output o -> r n' + q m' + o
+//                    E = A B^T / sqrt(r) in sixteenths of sixteenths
+//   product n        z_i = element(i) * element(n' + i), standard deviation 256
+//   full             weight i -> i, row by row, standard deviation 16
+// A pair is an address that two members share, of which member 2j adds +, member 2j + 1 adds -
+// (antithetic pairs: arXiv 2511.16652, section 4); members that are independent have an address each
+// and add +.
 #pragma once
 
 #include <cstddef>

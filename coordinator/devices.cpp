@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "common/check.hpp"
-#include "common/config_options.hpp"
 
 namespace eggroll {
 namespace {
@@ -28,7 +27,7 @@ struct Text {
 };
 
 // What a rank sees, for all to know.
-struct Sighting {
+struct VisibleDevices {
   Text<64> host;
   int32_t count = 0;
   int32_t is_in_build = 0;
@@ -36,7 +35,7 @@ struct Sighting {
 };
 
 // The GPU that a rank takes.
-struct Seat {
+struct TakenDevice {
   Text<64> address;
   Text<256> error;
 };
@@ -48,9 +47,9 @@ std::vector<T> of_all_ranks(Collectives& group, const T& mine) {
   return all;
 }
 
-Sighting look(const DeviceSight& sight) {
-  const cuda::Devices devices = sight.visible();
-  return {Text<64>(sight.host), devices.count, devices.is_in_build, Text<256>(devices.why_none)};
+VisibleDevices look(const DeviceProbe& probe) {
+  const cuda::Devices devices = probe.visible();
+  return {Text<64>(probe.host), devices.count, devices.is_in_build, Text<256>(devices.why_none)};
 }
 
 const char* name_of(DeviceChoice wanted) {
@@ -58,21 +57,22 @@ const char* name_of(DeviceChoice wanted) {
 }
 
 // " (rank 2 on host n2)"; nothing where there is one rank only.
-std::string rank_text(const std::vector<Sighting>& ranks, size_t rank) {
+std::string rank_text(const std::vector<VisibleDevices>& ranks, size_t rank) {
   return ranks.size() == 1 ? ""
                            : fmt::format(" (rank {} on host {})", rank, ranks[rank].host.str());
 }
 
 // The same on every rank, as all of them know what each sees.
-bool computes_on_gpus(DeviceChoice wanted, const std::vector<Sighting>& ranks) {
+bool computes_on_gpus(DeviceChoice wanted, const std::vector<VisibleDevices>& ranks) {
   if (wanted == DeviceChoice::cpu) return false;
-  const auto without = std::ranges::find(ranks, 0, &Sighting::count);
+  const auto without = std::ranges::find(ranks, 0, &VisibleDevices::count);
   if (without == ranks.end()) return true;
   const auto place = static_cast<size_t>(without - ranks.begin());
   if (wanted == DeviceChoice::cuda)
     throw ConfigError(
         fmt::format("device = cuda: {}{}", without->why_none.str(), rank_text(ranks, place)));
-  const auto with = std::ranges::find_if(ranks, [](const Sighting& s) { return s.count > 0; });
+  const auto with =
+      std::ranges::find_if(ranks, [](const VisibleDevices& s) { return s.count > 0; });
   if (with == ranks.end()) return false;
   throw ConfigError(
       fmt::format("device = auto: rank {} on host {} sees {} GPU{}, rank {} on host {} sees none: "
@@ -83,20 +83,20 @@ bool computes_on_gpus(DeviceChoice wanted, const std::vector<Sighting>& ranks) {
 }
 
 // Each of the ranks on a host has a GPU of its own.
-void check_seats(DeviceChoice wanted, const std::vector<Sighting>& ranks,
-                 const std::vector<Seat>& seats) {
+void check_taken(DeviceChoice wanted, const std::vector<VisibleDevices>& ranks,
+                 const std::vector<TakenDevice>& taken) {
   for (size_t r = 0; r < ranks.size(); ++r)
-    if (const std::string error = seats[r].error.str(); !error.empty())
+    if (const std::string error = taken[r].error.str(); !error.empty())
       throw ConfigError(
           fmt::format("device = {}: {}{}", name_of(wanted), error, rank_text(ranks, r)));
-  for (const Sighting& rank : ranks) {
+  for (const VisibleDevices& rank : ranks) {
     const std::string host = rank.host.str();
     std::set<std::string> addresses;
     size_t here = 0;
     for (size_t r = 0; r < ranks.size(); ++r)
       if (ranks[r].host.str() == host) {
         ++here;
-        addresses.insert(seats[r].address.str());
+        addresses.insert(taken[r].address.str());
       }
     if (addresses.size() == here) continue;
     throw ConfigError(fmt::format(
@@ -110,37 +110,33 @@ void check_seats(DeviceChoice wanted, const std::vector<Sighting>& ranks,
 
 }  // namespace
 
-DeviceSight sight_of_this_process() {
+DeviceProbe probe_of_this_process() {
   return {host_name(), cuda::visible_devices, cuda::device_address};
 }
 
-ChosenDevice choose_device(DeviceChoice wanted, Collectives& group, const DeviceSight& sight) {
+ChosenDevice choose_device(DeviceChoice wanted, Collectives& group, const DeviceProbe& probe) {
   if (wanted == DeviceChoice::cpu) return {};
-  const std::vector<Sighting> ranks = of_all_ranks(group, look(sight));
-  const Sighting& mine = ranks[static_cast<size_t>(group.rank())];
+  const std::vector<VisibleDevices> ranks = of_all_ranks(group, look(probe));
+  const VisibleDevices& mine = ranks[static_cast<size_t>(group.rank())];
   if (!computes_on_gpus(wanted, ranks))
     return {{}, mine.is_in_build ? "device = auto: cpu, as " + mine.why_none.str() : ""};
 
   const auto lower_here = std::count_if(
       ranks.begin(), ranks.begin() + group.rank(),
-      [&](const Sighting& other) { return other.host.characters == mine.host.characters; });
+      [&](const VisibleDevices& other) { return other.host.characters == mine.host.characters; });
   const ComputeDevice device{"cuda", static_cast<int>(lower_here) % mine.count};
-  Seat seat;
+  TakenDevice mine_taken;
   try {
-    seat.address = Text<64>(sight.address(device.index));
+    mine_taken.address = Text<64>(probe.address(device.index));
   } catch (const std::exception& e) {
-    seat.error = Text<256>(e.what());
+    mine_taken.error = Text<256>(e.what());
   }
-  check_seats(wanted, ranks, of_all_ranks(group, seat));
+  check_taken(wanted, ranks, of_all_ranks(group, mine_taken));
   return {device, ""};
 }
 
-ComputeDevice choose_device(const std::string& wanted) {
-  RunConfig config;
-  const RunOption& option = *find_option("device");
-  if (!set_option(config, option, wanted))
-    throw ConfigError(fmt::format("device = {}: {}", wanted, option.allowed));
-  if (!computes_on_gpus(config.device, {look(sight_of_this_process())})) return {};
+ComputeDevice choose_device(DeviceChoice wanted) {
+  if (!computes_on_gpus(wanted, {look(probe_of_this_process())})) return {};
   return {"cuda", 0};
 }
 

@@ -11,9 +11,14 @@
 #include "common/messages/collectives.hpp"
 #include "common/messages/device_reduction.hpp"
 #include "kernels/cuda/devices.hpp"
-#include "worker/task.hpp"
 
 namespace eggroll {
+
+// What a process computes on.
+struct ComputeDevice {
+  std::string name = "cpu";  // or "cuda"
+  int index = 0;             // of the devices that this process sees
+};
 
 struct ChosenDevice {
   ComputeDevice device;
@@ -21,21 +26,22 @@ struct ChosenDevice {
 };
 
 // What a process can find out about devices.
-struct DeviceSight {
+struct DeviceProbe {
   std::string host;
   std::function<cuda::Devices()> visible;
   std::function<std::string(int index)> address;
 };
-DeviceSight sight_of_this_process();
+DeviceProbe probe_of_this_process();
 
 // Collective. With cuda each rank takes a GPU of its own: of those it sees, the one that has the
 // number of the rank among the ranks of its host.
 ChosenDevice choose_device(DeviceChoice wanted, Collectives& group,
-                           const DeviceSight& sight = sight_of_this_process());
-// For a command of one process, from the text of its --device.
-ComputeDevice choose_device(const std::string& wanted);
+                           const DeviceProbe& probe = probe_of_this_process());
+// For a command of one process.
+ComputeDevice choose_device(DeviceChoice wanted);
 
-// Whether evidence is added up in the devices' memory, and why not where a person would expect it.
+// Whether perturbations are added up in the devices' memory, and why not where a person
+// would expect it.
 struct ReductionChoice {
   bool is_on_device = false;
   std::string remark;

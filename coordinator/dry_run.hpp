@@ -4,7 +4,7 @@
 #include <string>
 
 #include "common/config.hpp"
-#include "worker/task.hpp"
+#include "coordinator/devices.hpp"
 
 namespace eggroll {
 

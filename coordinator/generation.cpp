@@ -1,51 +1,53 @@
 #include "coordinator/generation.hpp"
 
-#include <algorithm>
-
 #include "common/partition.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/evaluation.hpp"
 #include "coordinator/shaping.hpp"
-#include "coordinator/step_size.hpp"
 #include "coordinator/tiles/fitness_message.hpp"
+#include "kernels/optimizers.hpp"
 
 namespace eggroll {
 
 GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& config,
-                                const Meeting& meeting, Task& task, bool stop_requested) {
-  Collectives& group = meeting.group;
+                                const Reduction& reduction, Task& task, Learner& learner,
+                                bool works_in_bulk, bool stop_requested) {
+  Collectives& group = reduction.group;
+  const OptimizerType& optimizer = optimizer_type(config.update);
   GenerationRecord record;
   // 1. Evaluate the members: f_i = f(theta + sigma E_i). Only scalars go up.
-  const std::vector<int32_t> difference =
-      evaluate_population(plan, config, group, task, stop_requested, record);
+  const std::vector<double> fitness =
+      evaluate_population(plan, config, group, task, works_in_bulk, stop_requested, record);
 
-  // 2. Rank 0 shapes fitness into utility differences d_j = w_2j - w_2j+1.
+  // 2. Rank 0 shapes fitness into utilities, and their differences into integers d_j.
   Stopwatch watch;
   ShapedPopulation population;
   if (group.rank() == 0) {
-    population = shape(difference, config.fitness);
-    record.shaped = {
-        .sum_squares = population.sum_squares,
-        .sum_magnitudes = population.sum_magnitudes,
-        .matrix_threshold = step_threshold(config, plan.generation, population.sum_squares,
-                                           static_cast<uint64_t>(config.noise_rank)),
-        .vector_threshold = step_threshold(config, plan.generation, population.sum_squares, 1)};
+    population = shape(fitness, {config.fitness, config.sampling, config.group_size});
+    record.shaped = {.sum_squares = population.sum_squares,
+                     .sum_magnitudes = population.sum_magnitudes,
+                     .unit = population.unit,
+                     .numbers = optimizer.numbers(
+                         config.of_update, step_context(config, plan.generation,
+                                                        population.sum_squares, population.unit))};
+    record.fitness = population.fitness;
     record.ties = population.ties;
-    record.active_pairs =
-        config.pairs() - static_cast<uint64_t>(std::ranges::count(population.d, 0));
+    record.active_pairs = population.active;
   }
   record.shape_s = watch.lap_s();
 
-  // 3. Each rank learns the differences of its own pairs.
+  // 3. Each rank learns the d of its own pairs.
   group.broadcast(bytes_of(record.shaped));
-  std::vector<int8_t> d(pairs_of_rank(config.pairs(), group.rank(), group.size()).count);
-  scatter_differences(group, config, population.d, d);
+  const std::vector<int16_t> d = scatter_utilities(group, config, population.d);
+  const uint64_t first = pairs_of_rank(config.pairs(), group.rank(), group.size()).first *
+                         config.perturbations_per_pair();
   record.scatter_s = watch.lap_s();
 
-  // 4. theta <- step(sum_j d_j A_j B_j^T); without a difference there is nothing to learn.
-  if (record.shaped.sum_squares != 0)
-    record.update = apply_update(task.backend(), meeting, plan.noise_epoch, config.noise_rank,
-                                 record.shaped, d);
+  // 4. theta <- step(sum_j d_j A_j B_j^T). Without a difference there is nothing to learn, but some
+  // optimisers move on.
+  if (record.shaped.sum_squares != 0 || optimizer.steps_without_update)
+    record.update = apply_update(learner, reduction, config.noise_rank, record.shaped,
+                                 {plan.noise_epoch, first, d});
   return record;
 }
 

@@ -1,10 +1,7 @@
-// eggroll: evolution strategies with low-rank perturbations on MPI ranks. The only place that
-// catches.
-//   exit codes: 0 done   1 the run broke   2 options, files or data do not fit   75 stopped by a
-//   signal, with a checkpoint to go on from
+// eggroll: evolution strategies with low-rank perturbations on MPI ranks. The only place that catches.
+// Its exit codes: common/exit_codes.hpp.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -15,28 +12,36 @@
 
 #include "common/check.hpp"
 #include "common/config.hpp"
+#include "common/exit_codes.hpp"
 #include "common/messages/collectives.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/launcher.hpp"
 #include "coordinator/stop_signal.hpp"
 #include "coordinator/train.hpp"
+#include "coordinator/verbs.hpp"
+#include "worker/tasks.hpp"
 
 namespace {
 
-constexpr const char* kUsage =
-    "eggroll: train networks by evolution strategies with low-rank perturbations, on MPI ranks\n"
-    "\n"
-    "  eggroll train    --data FILE ...                train a model; under mpirun or srun on many "
-    "ranks\n"
-    "  eggroll supervise -- mpirun ... eggroll train ...  start a training job again when it dies\n"
-    "  eggroll evaluate --checkpoint PATH --data FILE  bits per byte of a trained model on a text\n"
-    "  eggroll sample   --checkpoint PATH              text from a trained model\n"
-    "  eggroll inspect  --checkpoint PATH              what is in a checkpoint\n"
-    "  eggroll bench    kernels|model|noise|update     what the kernels do on this machine\n"
-    "\n"
-    "eggroll COMMAND --help lists a command's options.\n";
+std::string usage() {
+  std::string text =
+      "eggroll: train networks by evolution strategies with low-rank perturbations, "
+      "on MPI ranks\n\n";
+  const auto add = [&](const std::string& command, const std::string& arguments,
+                       const std::string& help) {
+    text += fmt::format("  eggroll {:9} {:22} {}\n", command, arguments, help);
+  };
+  add("train", "--task NAME ...", "train a model; under mpirun or srun on many ranks");
+  add("supervise", "-- mpirun ...", "start a training job, and again when it dies or hangs");
+  for (const eggroll::VerbEntry& verb : eggroll::verbs())
+    add(verb.name, "--checkpoint PATH ...", fmt::format("{} (task {})", verb.help, verb.tasks));
+  add("inspect", "--checkpoint PATH", "what is in a checkpoint");
+  add("bench", "WHAT ...", "what the kernels do on this machine; --help lists what there is");
+  return text + "\neggroll COMMAND --help lists a command's options.\n";
+}
 
-constexpr int kBroke = 1, kMisused = 2;
+using eggroll::kBroke;
+using eggroll::kMisused;
 
 void complain(const std::string& what) { fmt::print(stderr, "eggroll: {}\n", what); }
 
@@ -62,13 +67,37 @@ int train_on_all_ranks(const std::vector<std::string>& arguments) {
   }
 }
 
-int run_alone(int (*command)(const std::vector<std::string>&), const std::string& name,
-              const std::vector<std::string>& arguments) {
+template <typename Command>
+int run_alone(const Command& command, const std::string& name) {
   const char* ranks = std::getenv("OMPI_COMM_WORLD_SIZE");
   if (ranks && std::string(ranks) != "1")
     throw eggroll::ConfigError(
         fmt::format("{} runs in one process; start it without mpirun", name));
-  return command(arguments);
+  return command();
+}
+
+int run_command(const std::string& command, const std::vector<std::string>& arguments) {
+  if (command == "train") {
+    const auto help = eggroll::train_help(arguments, eggroll::option_catalogue());
+    if (!help) return train_on_all_ranks(arguments);
+    if (eggroll::is_first_process()) fmt::print("{}", *help);
+    return 0;
+  }
+  const auto alone = [&](int (*run)(const std::vector<std::string>&)) {
+    return run_alone([&] { return run(arguments); }, command);
+  };
+  if (command == "supervise") return alone(eggroll::supervise_command);
+  if (command == "inspect") return alone(eggroll::inspect_command);
+  if (command == "bench") return alone(eggroll::bench_command);
+  std::string names;
+  for (const eggroll::VerbEntry& verb : eggroll::verbs()) {
+    if (verb.name == command)
+      return run_alone([&] { return eggroll::verb_command(command, arguments); }, command);
+    names += verb.name + ", ";
+  }
+  throw eggroll::ConfigError(
+      fmt::format("{}: allowed commands are train, supervise, {}inspect, bench; see eggroll --help",
+                  command, names));
 }
 
 }  // namespace
@@ -77,27 +106,11 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk
   const std::vector<std::string> all(argv + 1, argv + argc);
   if (all.empty() || all[0] == "--help" || all[0] == "help") {
-    std::fputs(kUsage, all.empty() ? stderr : stdout);
+    std::fputs(usage().c_str(), all.empty() ? stderr : stdout);
     return all.empty() ? kMisused : 0;
   }
-  const std::string& command = all[0];
-  const std::vector<std::string> arguments(all.begin() + 1, all.end());
   try {
-    if (command == "train") {
-      if (std::ranges::find(arguments, "--help") == arguments.end())
-        return train_on_all_ranks(arguments);
-      if (eggroll::is_first_process()) fmt::print("{}", eggroll::train_help());
-      return 0;
-    }
-    if (command == "supervise") return run_alone(eggroll::supervise_command, command, arguments);
-    if (command == "evaluate") return run_alone(eggroll::evaluate_command, command, arguments);
-    if (command == "sample") return run_alone(eggroll::sample_command, command, arguments);
-    if (command == "inspect") return run_alone(eggroll::inspect_command, command, arguments);
-    if (command == "bench") return run_alone(eggroll::bench_command, command, arguments);
-    throw eggroll::ConfigError(
-        fmt::format("{}: allowed commands are train, supervise, evaluate, sample, inspect, bench; "
-                    "see eggroll --help",
-                    command));
+    return run_command(all[0], {all.begin() + 1, all.end()});
   } catch (const eggroll::ConfigError& e) {
     if (eggroll::is_first_process()) complain(e.what());
     return kMisused;

@@ -9,30 +9,17 @@
 #include "common/check.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/generation.hpp"
-#include "coordinator/step_size.hpp"
+#include "coordinator/records/run_state.hpp"
+#include "coordinator/records/snapshots.hpp"
 #include "coordinator/stop_signal.hpp"
+#include "kernels/optimizers.hpp"
 
 namespace eggroll {
 namespace {
 
-// The digests of the single tensors, one after another, each 16 characters.
-std::string tensor_digests(Backend& backend, UpdateRule update) {
-  std::vector<int8_t> parameters(backend.layout().size());
-  std::vector<int32_t> accumulators(update == UpdateRule::sigma_delta ? parameters.size() : 0);
-  backend.read_parameters(parameters);
-  backend.read_accumulators(accumulators);
-  std::string digests;
-  for (const TensorSpec& tensor : backend.layout().tensors())
-    digests += parameters_digest(
-        std::span(parameters).subspan(tensor.offset, tensor.size()),
-        accumulators.empty() ? std::span<int32_t>()
-                             : std::span(accumulators).subspan(tensor.offset, tensor.size()));
-  return digests;
-}
-
-void stop_on_different_digests(Collectives& group, Backend& backend, const RunConfig& config,
+void stop_on_different_digests(Collectives& group, Learner& learner, const RunConfig& config,
                                uint64_t generation) {
-  const std::string mine = tensor_digests(backend, config.update);
+  const std::string mine = tensor_digests(learner, config.update);
   std::string all(mine.size() * static_cast<size_t>(group.size()), ' ');
   group.all_gather(bytes_of(mine), bytes_of(all));
   for (size_t at = 0; at < all.size(); at += 16) {
@@ -42,24 +29,23 @@ void stop_on_different_digests(Collectives& group, Backend& backend, const RunCo
         fmt::format("after generation {} tensor {} of rank {} (digest {}) differs from that of "
                     "rank 0 (digest {}); "
                     "go on from the last checkpoint with --resume {}",
-                    generation, backend.layout()[tensor].name, rank, all.substr(at, 16),
+                    generation, learner.layout()[tensor].name, rank, all.substr(at, 16),
                     all.substr(16 * tensor, 16), config.run));
   }
 }
 
 std::optional<Validation> validate(Collectives& group, Task& task, uint64_t generation) {
   Stopwatch watch;
-  const StreamScores mine = task.validate(group.rank(), group.size());
-  int64_t sums[3] = {mine.score_sum, mine.loss_2e24, static_cast<int64_t>(mine.tokens)};
-  Collectives::wait(*group.start_all_reduce_sum(std::span<int64_t>(sums)));
-  if (sums[2] == 0) return std::nullopt;
-  return validation_of({sums[0], sums[1], static_cast<uint64_t>(sums[2])}, generation,
-                       watch.elapsed_s());
+  Tally tally = task.validate(group.rank(), group.size());
+  Collectives::wait(*group.start_all_reduce_sum(std::span<int64_t>(tally.count)));
+  std::vector<Metric> metrics = task.validation_metrics(tally);
+  if (metrics.empty()) return std::nullopt;
+  return Validation{generation, std::move(metrics), watch.elapsed_s()};
 }
 
 // Sums between the devices of this group, where they are made there; it ends with the group.
 std::unique_ptr<DeviceReduction> connect_devices(Run& run, Collectives& group) {
-  const ReductionChoice choice = choose_reduction(run.config.all_reduce, run.device);
+  const ReductionChoice choice = choose_reduction(run.config.all_reduce, run.chosen);
   if (group.size() == 1) return nullptr;
   if (!choice.is_on_device) {
     if (run.log && !choice.remark.empty())
@@ -67,7 +53,7 @@ std::unique_ptr<DeviceReduction> connect_devices(Run& run, Collectives& group) {
           fmt::format("sums of ranks meet in the memory of the hosts, by MPI: {}", choice.remark));
     return nullptr;
   }
-  DeviceReductionSettings settings{.device_index = run.device.index};
+  DeviceReductionSettings settings{.device_index = run.chosen.index};
   if (run.config.survive)  // a rank that is lost is known to be by then
     settings.loss_limit =
         std::chrono::milliseconds(static_cast<int64_t>(1000 * (run.config.silence_limit + 1)));
@@ -91,11 +77,11 @@ GenerationPlan make_plan(Run& run, bool stopping) {
   const RunConfig& config = run.config;
   run.storage->review();
   stopping |= run.storage->must_stop();
-  const uint64_t completed = run.position.generation;
+  const uint64_t completed = run.generation;
   const bool at_end = completed == config.generations;
   const bool at_start = completed == run.first_generation;
   return {.generation = completed,
-          .data_position = run.position.data_position,
+          .sigma = run.task->sigma(completed),
           .noise_epoch =
               static_cast<uint32_t>(config.noise_reuse == 0 ? 0 : completed / config.noise_reuse),
           .action = at_end || stopping ? GenerationAction::stop : GenerationAction::run,
@@ -108,78 +94,97 @@ GenerationPlan make_plan(Run& run, bool stopping) {
           .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};
 }
 
+// What there is to tell of the last generation; nothing before the first.
+struct Turn {
+  GenerationPlan plan;
+  GenerationRecord record = {};
+  GenerationExtras extras = {};
+};
+
+// All that happens after the last generation and before the next: the plan, which all come to know,
+// and what it asks for; then the last generation's record is complete, and written.
+GenerationPlan between_generations(Run& run, Collectives& group, std::optional<Turn>& last,
+                                   bool stopping) {
+  const RunConfig& config = run.config;
+  GenerationPlan plan;
+  if (group.rank() == 0) plan = make_plan(run, stopping || stop_requested());
+  group.broadcast(bytes_of(plan));
+
+  // All that looks at the optimiser's slots comes now.
+  const bool stops = plan.action == GenerationAction::stop;
+  Stopwatch watch;
+  if (config.step == StepMode::sharded && (stops || plan.compare_digests || plan.write_checkpoint))
+    gather_slots(*run.learner, optimizer_type(config.update).slots.size(), group);
+  const double slots_s = watch.elapsed_s();
+  if (plan.compare_digests) stop_on_different_digests(group, *run.learner, config, plan.generation);
+  std::optional<Validation> validation;
+  if (plan.validate) validation = validate(group, *run.task, plan.generation);
+  watch.lap_s();
+  double checkpoint_s = 0;
+  if (plan.write_checkpoint) {
+    start_snapshot(config, run.config_text, group, *run.task, *run.learner, run.generation,
+                   run.storage ? &run.storage->writer() : nullptr);
+    if (run.storage && stops) run.storage->settle();
+    checkpoint_s = slots_s + watch.elapsed_s();
+  }
+  if (!run.log) return plan;
+  if (validation) run.log->validated(*validation);
+  if (!last) return plan;
+  last->extras.validation = std::move(validation);
+  last->extras.checkpoint_s = checkpoint_s;
+  last->extras.written = run.storage->take_written();
+  run.log->generation(last->plan, last->record, last->extras);
+  return plan;
+}
+
+// A generation, and what rank 0 will tell of it.
+Turn run_turn(Run& run, Collectives& group, DeviceReduction* devices, const GenerationPlan& plan) {
+  const RunConfig& config = run.config;
+  Turn turn{.plan = plan};
+  Stopwatch watch;
+  if (run.buddies) run.buddies->keep(config, group, *run.task, *run.learner, run.generation);
+  turn.extras.guard_s = watch.elapsed_s();
+  turn.record = run_generation(plan, config, {group, devices, config.step}, *run.task, *run.learner,
+                               run.device->works_in_bulk(), stop_requested());
+  turn.extras.generation_s = watch.elapsed_s();
+  turn.extras.ranks = group.size();
+  run.generation = plan.generation + 1;
+  // A generation that is done once more tells of its losses once more.
+  std::ranges::copy_if(run.regroupings, std::back_inserter(turn.extras.regroupings),
+                       [&](const Regrouping& each) { return each.generation == plan.generation; });
+  if (!run.log) return turn;
+  const GenerationRecord& record = turn.record;
+  turn.extras.train = run.task->train_metrics(record.tally, record.fitness);
+  turn.extras.work = run.task->work(record.tally);
+  turn.extras.of_optimizer =
+      optimizer_type(config.update)
+          .metrics(config.of_update, step_context(config, plan.generation,
+                                                  record.shaped.sum_squares, record.shaped.unit));
+  turn.extras.slow_ranks = run.stragglers.names_of(record.slow_ranks);
+  for (const std::string& line : run.stragglers.add(record.slow_ranks)) run.log->say(line);
+  return turn;
+}
+
 }  // namespace
 
 void begin_records(Run& run) {
   run.storage.reset();
-  run.log.emplace(run.config, run.position.generation, run.task->backend().layout().size());
-  run.storage.emplace(run.config, run.position.generation, run.log->metrics(),
+  run.log.emplace(run.config, run.generation, run.learner->layout().trained());
+  run.storage.emplace(run.config, run.generation, run.log->metrics(),
                       [&run](const std::string& line) { run.log->complain(line); });
-  run.folder->say(RunState::running, 0, run.position.generation);
+  run.folder->say(RunStatus::running, 0, run.generation);
 }
 
 void run_generations(Run& run, Collectives& group) {
-  const RunConfig& config = run.config;
-  Task& task = *run.task;
   const std::unique_ptr<DeviceReduction> devices = connect_devices(run, group);
-  bool stopping = false;
-  GenerationPlan plan;
-  GenerationRecord record;
-  GenerationExtras extras;
-  bool has_record = false;
   run.stragglers.know_ranks(gather_names(group, run.name));
+  std::optional<Turn> last;
+  bool stopping = false;
   for (;;) {
-    const GenerationPlan done = plan;
-    if (group.rank() == 0) plan = make_plan(run, stopping || stop_requested());
-    group.broadcast(bytes_of(plan));
-
-    // All that looks at the accumulators comes now.
-    const bool stops = plan.action == GenerationAction::stop;
-    Stopwatch watch;
-    if (config.step == StepMode::sharded && config.update == UpdateRule::sigma_delta &&
-        (stops || plan.compare_digests || plan.write_checkpoint))
-      gather_accumulators(task.backend(), group);
-    const double accumulators_s = watch.elapsed_s();
-    if (plan.compare_digests)
-      stop_on_different_digests(group, task.backend(), config, plan.generation);
-    if (plan.validate) extras.validation = validate(group, task, plan.generation);
-    watch.lap_s();
-    if (plan.write_checkpoint) {
-      start_snapshot(config, group, task, run.position,
-                     run.storage ? &run.storage->writer() : nullptr);
-      if (run.storage && stops) run.storage->settle();
-      extras.checkpoint_s = accumulators_s + watch.elapsed_s();
-    }
-    if (run.log) {
-      if (extras.validation) run.log->validated(*extras.validation);
-      if (has_record) {
-        extras.written = run.storage->take_written();
-        run.log->generation(done, record, extras);
-      }
-    }
-    if (stops) return;
-
-    watch.lap_s();
-    if (run.guards) run.guards->keep(config, group, task, run.position);
-    const double guard_s = watch.elapsed_s();
-    record =
-        run_generation(plan, config, {group, devices.get(), config.step}, task, stop_requested());
-    extras = {};
-    extras.generation_s = watch.elapsed_s();
-    extras.guard_s = guard_s;
-    extras.ranks = group.size();
-    if (run.log) {
-      extras.slow_ranks = run.stragglers.names_of(record.slow_ranks);
-      for (const std::string& line : run.stragglers.add(record.slow_ranks)) run.log->say(line);
-    }
-    // A generation that is done once more tells of its losses once more.
-    std::ranges::copy_if(
-        run.regroupings, std::back_inserter(extras.regroupings),
-        [&](const Regrouping& each) { return each.generation == plan.generation; });
-    extras.alpha = alpha_at(config, plan.generation);
-    has_record = true;
-    stopping |= record.stop_requested;
-    run.position = {plan.generation + 1, task.advance(plan.data_position)};
+    const GenerationPlan plan = between_generations(run, group, last, stopping);
+    if (plan.action == GenerationAction::stop) return;
+    last = run_turn(run, group, devices.get(), plan);
+    stopping |= last->record.stop_requested;
   }
 }
 

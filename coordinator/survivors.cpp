@@ -13,94 +13,108 @@
 
 #include "common/check.hpp"
 #include "common/files/checkpoint_folder.hpp"
+#include "common/partition.hpp"
 #include "common/stopwatch.hpp"
+#include "coordinator/records/open_checkpoint.hpp"
+#include "coordinator/records/snapshots.hpp"
+#include "coordinator/start.hpp"
 
 namespace eggroll {
 namespace {
 
 enum class Outcome : int32_t { finished, broken, failed, concluded_with_failure };
 
-// What a rank says when the work together has ended. Sent as bytes between identical builds.
-struct Words {
+// How the work together has ended for a rank: its proposal for the next view. Sent as bytes between
+// identical builds.
+struct RankOutcome {
   Outcome outcome = Outcome::broken;
   int32_t exit_code = 0;
   bool is_prepared = false;
   bool keeps_records = false;  // the log, the checkpoints, the last word
   uint64_t recorded = 0;       // generations in metrics.jsonl, as this rank sees it
-  std::array<HeldGuard, 2> guards;
+  std::array<HeldCopy, 2> copies;
   std::array<char, 1000> message{};
 };
-static_assert(std::is_trivially_copyable_v<Words>);
+static_assert(std::is_trivially_copyable_v<RankOutcome>);
 
-std::string bytes_of_words(const Words& words) {
-  return {reinterpret_cast<const char*>(&words), sizeof words};
+std::string proposal_of(const RankOutcome& outcome) {
+  return {reinterpret_cast<const char*>(&outcome), sizeof outcome};
 }
 
-std::vector<Words> words_of(const View& view) {
-  std::vector<Words> all(view.words.size());
+std::vector<RankOutcome> outcomes_of(const View& view) {
+  std::vector<RankOutcome> all(view.proposals.size());
   for (size_t i = 0; i < all.size(); ++i) {
-    require(view.words[i].size() == sizeof(Words), "words of an identical build");
-    std::memcpy(&all[i], view.words[i].data(), sizeof(Words));
+    require(view.proposals[i].size() == sizeof(RankOutcome), "a proposal of an identical build");
+    std::memcpy(&all[i], view.proposals[i].data(), sizeof(RankOutcome));
   }
   return all;
 }
 
-Words failed(int code, const std::string& message) {
-  Words words;
-  words.outcome = Outcome::failed;
-  words.exit_code = code;
-  std::memcpy(words.message.data(), message.data(),
-              std::min(message.size(), words.message.size() - 1));
-  return words;
+RankOutcome failed(int code, const std::string& message) {
+  RankOutcome failure;
+  failure.outcome = Outcome::failed;
+  failure.exit_code = code;
+  std::memcpy(failure.message.data(), message.data(),
+              std::min(message.size(), failure.message.size() - 1));
+  return failure;
 }
 
-// Puts the newest guard that all hold, or else the newest checkpoint, or else the beginning, into
-// every rank's task.
-RunPosition go_back(Run& run, Collectives& group, const std::vector<Words>& all) {
-  std::vector<std::array<HeldGuard, 2>> held;
-  for (const Words& words : all) held.push_back(words.guards);
+// Puts the newest copy that all hold, or else the newest checkpoint, or else the beginning, into every
+// rank's learner and task. Returns how many generations are completed there.
+uint64_t go_back(Run& run, Collectives& group, const std::vector<RankOutcome>& all) {
+  const RunConfig& config = run.config;
+  std::vector<std::array<HeldCopy, 2>> held;
+  for (const RankOutcome& each : all) held.push_back(each.copies);
+  CarriedStates* carried = run.task->carried();
   // No further than what rank 0 has recorded: a record that is missing comes again.
-  if (const auto generation = common_guard(run.config, held, all.front().recorded))
-    return run.guards->restore(run.config, group, *run.task, *generation, held);
+  if (const auto generation =
+          common_copy(config, carries_states(*run.task), held, all.front().recorded)) {
+    run.buddies->restore(config, group, *run.task, *run.learner, *generation, held);
+    return *generation;
+  }
 
-  run.task->backend().assign_pairs(pairs_of_rank(run.config.pairs(), group.rank(), group.size()));
+  if (carried) carried->assign(pairs_of_rank(config.pairs(), group.rank(), group.size()));
   bool has_checkpoint = true;  // or one that it was resumed from
   std::optional<CheckpointReader> reader;
   if (group.rank() == 0) {
-    const bool is_in_folder = !list_checkpoints(run.config.run).empty();
-    has_checkpoint = is_in_folder || !run.config.resume.empty();
+    // What is on its way comes to the disk first: it may be the newest, and files are read by a forked
+    // child, which must not meet a library that a thread is in the middle of.
+    if (run.storage) run.storage->settle();
+    const bool is_in_folder = !list_checkpoints(config.run).empty();
+    has_checkpoint = is_in_folder || !config.resume.empty();
     if (is_in_folder)
-      reader.emplace(open_newest_checkpoint(run.config.run));
+      reader.emplace(open_newest_checkpoint(config.run));
     else if (has_checkpoint)
-      reader.emplace(open_checkpoint("resume", run.config.resume));
+      reader.emplace(open_checkpoint("resume", config.resume));
   }
   group.broadcast(bytes_of(has_checkpoint));
   if (has_checkpoint)
-    return load_snapshot(reader ? &*reader : nullptr, run.config, group, *run.task);
+    return load_snapshot(reader ? &*reader : nullptr, config, group, *run.task, *run.learner);
   // The beginning of a run that has no checkpoint yet; the carried states are zero already.
-  std::vector<int8_t> start(run.task->backend().layout().size());
-  if (group.rank() == 0) start = start_parameters(run.config);
-  begin_with(group, *run.task, run.config.update, std::move(start));
-  return {};
+  const ParameterLayout& layout = run.learner->layout();
+  begin_with(group, config, *run.learner,
+             group.rank() == 0 ? start_parameters(config, layout)
+                               : std::vector<std::byte>(layout.bytes()));
+  return 0;
 }
 
 // The survivors stand where the run goes on; rank 0, which may be another one now, keeps the log.
 void regroup(Run& run, Collectives& group, const std::vector<std::string>& lost,
-             const std::vector<Words>& all, const Stopwatch& since) {
-  run.position = go_back(run, group, all);
+             const std::vector<RankOutcome>& all, const Stopwatch& since) {
+  run.generation = go_back(run, group, all);
   run.regroupings.push_back(
-      {.generation = run.position.generation, .seconds = since.elapsed_s(), .lost = lost});
+      {.generation = run.generation, .seconds = since.elapsed_s(), .lost = lost});
   if (group.rank() != 0) return;
   if (run.log) {
-    run.log->go_back_to(run.position.generation);
-    run.folder->say(RunState::running, 0, run.position.generation);  // it may have concluded
+    run.log->go_back_to(run.generation);
+    run.folder->say(RunStatus::running, 0, run.generation);  // it may have concluded
   } else {
-    run.folder.emplace(run.config, /*replaces_lost=*/true);
+    run.folder.emplace(run.config, run.config_text, /*replaces_lost=*/true);
     begin_records(run);
   }
   run.log->say(fmt::format("{}; {} rank{} on after generation {} ({:.2f} s)", fmt::join(lost, "; "),
-                           group.size(), group.size() == 1 ? " goes" : "s go",
-                           run.position.generation, run.regroupings.back().seconds));
+                           group.size(), group.size() == 1 ? " goes" : "s go", run.generation,
+                           run.regroupings.back().seconds));
 }
 
 }  // namespace
@@ -128,16 +142,16 @@ int run_with_survivors(Run& run, MpiSession& session, Membership& membership,
                        const std::function<std::string()>& conclude) {
   const int me = session.world_rank();
   bool is_prepared = false;
-  std::vector<Words> all;         // since the group was broken
+  std::vector<RankOutcome> all;   // since the group was broken
   std::vector<std::string> lost;  // since the ranks last came together
   Stopwatch since_broken;
   for (;;) {
-    Words mine;
+    RankOutcome mine;
     try {
       const std::unique_ptr<Collectives> group = session.group_of(membership);
       if (!is_prepared) {
         prepare(*group);
-        run.guards.emplace();
+        run.buddies.emplace();
         is_prepared = true;
       } else {
         regroup(run, *group, lost, all, since_broken);
@@ -156,34 +170,35 @@ int run_with_survivors(Run& run, MpiSession& session, Membership& membership,
     }
     mine.is_prepared = is_prepared;
     mine.keeps_records = run.log.has_value();
-    if (run.guards) mine.guards = run.guards->held();
+    if (run.buddies) mine.copies = run.buddies->held();
     mine.recorded = run.log ? run.log->recorded()
                             : recorded_generations(run.config.run, run.config.generations);
 
     const View& view = mine.outcome == Outcome::finished
-                           ? membership.agree_at_end(bytes_of_words(mine))
-                           : membership.agree(bytes_of_words(mine));
-    all = words_of(view);
+                           ? membership.agree_at_end(proposal_of(mine))
+                           : membership.agree(proposal_of(mine));
+    all = outcomes_of(view);
     lost.insert(lost.end(), view.lost.begin(), view.lost.end());
     const bool leads = view.ranks.front() == me;
     const auto end_with = [&](int code, const std::string& message) {
       if (leads) {
         if (run.log) run.log->interrupt();
         fmt::print(stderr, "eggroll: {}\n", message);
-        if (run.folder) run.folder->say(RunState::failed, code, run.position.generation, message);
+        if (run.folder) run.folder->say(RunStatus::failed, code, run.generation, message);
       }
       return code;
     };
-    if (std::ranges::find(all, Outcome::concluded_with_failure, &Words::outcome) != all.end())
+    if (std::ranges::find(all, Outcome::concluded_with_failure, &RankOutcome::outcome) != all.end())
       return 1;  // which has been said
-    const auto failure = std::ranges::find(all, Outcome::failed, &Words::outcome);
+    const auto failure = std::ranges::find(all, Outcome::failed, &RankOutcome::outcome);
     if (failure != all.end()) return end_with(failure->exit_code, failure->message.data());
     // Where the rank that kept the records is lost at the very end, nobody knows what it has
     // written and said: the last generation is done again, by a group whose rank 0 keeps them.
-    if (all.front().keeps_records &&
-        std::ranges::all_of(all, [](const Words& w) { return w.outcome == Outcome::finished; }))
+    if (all.front().keeps_records && std::ranges::all_of(all, [](const RankOutcome& w) {
+          return w.outcome == Outcome::finished;
+        }))
       return 0;
-    if (!std::ranges::all_of(all, &Words::is_prepared))
+    if (!std::ranges::all_of(all, &RankOutcome::is_prepared))
       return end_with(
           1, fmt::format("{}; the run had not begun, start it again", fmt::join(lost, "; ")));
   }

@@ -1,7 +1,7 @@
 // A run that goes on when ranks are lost (--survive). Whatever happens on a rank, the end of the
-// run, an error or a broken group, is put into words, and the ranks that are left agree on what
-// follows: the end, the error, or the newest guard that all of them hold, from which they go on
-// with the pairs shared out anew.
+// run, an error or a broken group, becomes its proposal, and the ranks that are left agree on what
+// follows: the end, the error, or the newest buddy checkpoint that all of them hold, from which they go
+// on with the pairs shared out anew.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// Utility differences -> parameters: partial sums of this rank's pairs, their exact integer sum
-// over ranks bucket by bucket, overlapped with the reconstruction of the next bucket, and the step.
+// Utilities -> parameters: partial sums of this rank's pairs, their exact integer sum over ranks bucket
+// by bucket, overlapped with the reconstruction of the next bucket, and the optimiser's step.
 //   replicated  an all-reduce, and a step that is the same on every rank
 //   sharded     a reduce-scatter, a step of this rank's shard, and an all-gather of parameters
 // Both come to the same parameters. Sums travel from the memory they are made in where a reduction
@@ -9,36 +9,34 @@
 #include <cstdint>
 #include <span>
 
+#include "common/config.hpp"
 #include "common/generation_plan.hpp"
 #include "common/messages/collectives.hpp"
 #include "common/messages/device_reduction.hpp"
 #include "common/rules.hpp"
-#include "kernels/backend.hpp"
+#include "coordinator/generation_record.hpp"
+#include "kernels/learner.hpp"
+#include "kernels/optimizers/optimizer.hpp"
 
 namespace eggroll {
 
-struct UpdateReport {
-  uint64_t changed = 0;      // parameters that moved
-  double reconstruct_s = 0;  // own pairs' share of Z; of a single rank the step as well
-  double all_reduce_s = 0;   // moving messages meanwhile, and what was left to wait for; sharded:
-                             // the all-gather as well
-  double step_s = 0;
-  bool sums_travel_wide = false;  // some bucket needed 64 bits on the wire
-};
-
-// Where and how sums of ranks meet.
-struct Meeting {
+// How and between whom sums of ranks are reduced.
+struct Reduction {
   Collectives& group;
   DeviceReduction* devices = nullptr;  // of the same group; all of its ranks have one, or none
   StepMode step = StepMode::replicated;
 };
 
-// d: utility differences of the pairs this rank's backend is assigned.
-UpdateReport apply_update(Backend& backend, const Meeting& meeting, uint32_t noise_epoch,
-                          int noise_rank, const ShapedSummary& summary, std::span<const int8_t> d);
+// What a step's numbers depend on, of the generation that has been shaped.
+StepContext step_context(const RunConfig& config, uint64_t generation, uint64_t sum_squares,
+                         double unit);
 
-// Collective. Where ranks step shards, each has the accumulators of its own alone; after this all
-// have all.
-void gather_accumulators(Backend& backend, Collectives& group);
+// utilities: of the pairs of this rank.
+UpdateReport apply_update(Learner& learner, const Reduction& reduction, int noise_rank,
+                          const ShapedSummary& summary, const Utilities& utilities);
+
+// Collective. Where ranks step shards, each has the optimiser's slots (so many) of its own alone; after
+// this all have all.
+void gather_slots(Learner& learner, size_t slots, Collectives& group);
 
 }  // namespace eggroll

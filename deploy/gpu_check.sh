@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Is the CUDA backend right on this machine's GPU, and how fast is it? Needs nvcc, CMake, ninja and a GPU; no MPI, HDF5 or Boost.
+# Is the CUDA twin right on this machine's GPU, and how fast is it? Needs nvcc, CMake, ninja and a GPU; no MPI, HDF5 or Boost.
 #   deploy/gpu_check.sh [--quick] [--no-sanitizer] [--no-benchmark] [--json FILE] [--log FILE]
 # Builds the kernels alone (build-gpu/) for this GPU, holds them to the CPU's and to the oracle with random inputs, prints the
 # figures of docs/performance.md (--json: to a file, too), and holds them once more, in small, under compute-sanitizer where that

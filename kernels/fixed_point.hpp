@@ -1,7 +1,6 @@
-// Scalar integer arithmetic of the model that every twin shares: clipping, rounding of
-// perturbations, and the integer score of a byte. Tables are literals, so the numbers depend on no
-// maths library; code of a device, which does not see the host's tables, brings a copy of its own.
-// Source: docs/model.md.
+// Scalar integer arithmetic of the model that every twin shares: clipping, rounding of perturbations,
+// and the integer score of a byte. Tables are literals, so the numbers depend on no maths library; code
+// of a device, which does not see the host's tables, brings a copy of its own. Source: docs/model.md.
 #pragma once
 
 #include <cstdint>
@@ -16,16 +15,14 @@ inline constexpr int kFractionBits = 4;  // 16 = 1.0
 
 EGGROLL_HD constexpr int32_t clip8(int32_t v) { return v > 127 ? 127 : v < -127 ? -127 : v; }
 
-// v / 2^shift, shift >= 1: to nearest with ties away from zero (so round(-v) = -round(v)), or
-// floor.
+// v / 2^shift, shift >= 1: to nearest with ties away from zero (so round(-v) = -round(v)), or floor.
 template <typename T>
 EGGROLL_HD constexpr T round_shift(T v, int shift, Rounding rounding) {
   if (rounding == Rounding::floor) return v >> shift;
   return (v + (T{1} << (shift - 1)) - (v < 0 ? 1 : 0)) >> shift;
 }
 
-// Can sum_q p_q A_q of the perturbation leave 32 bits? |x| <= 127, and the noise law bounds A and
-// B.
+// Can sum_q p_q A_q of the perturbation leave 32 bits? |x| <= 127, and the noise law bounds A and B.
 EGGROLL_HD constexpr bool needs_64_bits(size_t in, int terms) {
   return uint64_t{127} * kNoiseMax * kNoiseMax * in * static_cast<uint64_t>(terms) >=
          (uint64_t{1} << 31) - (uint64_t{1} << 24);
@@ -66,27 +63,5 @@ EGGROLL_HD constexpr int32_t log2_fixed(uint32_t s, const uint32_t* edge) {
   return 16 * (exponent - 4) + fraction;
 }
 constexpr int32_t log2_fixed(uint32_t s) { return log2_fixed(s, kLog2Edge); }
-
-// One element of Backend::step by the threshold rule; whether the parameter changed.
-EGGROLL_HD constexpr bool step_by_sign(int64_t z, int64_t threshold, int8_t& parameter) {
-  if (z == 0 || (z < 0 ? -z : z) < threshold) return false;
-  const int32_t next = clip8(parameter + (z < 0 ? -1 : 1));
-  const bool changed = next != parameter;
-  parameter = static_cast<int8_t>(next);
-  return changed;
-}
-
-// The same by the sigma_delta rule. |accumulator| is below the threshold afterwards.
-EGGROLL_HD constexpr bool step_by_evidence(int64_t z, int64_t threshold, int32_t& accumulator,
-                                           int8_t& parameter) {
-  const int64_t evidence = accumulator + z;
-  const int64_t steps = evidence / threshold;  // towards zero
-  accumulator = static_cast<int32_t>(evidence - steps * threshold);
-  const int64_t sum = parameter + steps;
-  const int32_t next = sum > 127 ? 127 : sum < -127 ? -127 : static_cast<int32_t>(sum);
-  const bool changed = next != parameter;
-  parameter = static_cast<int8_t>(next);
-  return changed;
-}
 
 }  // namespace eggroll

@@ -1,68 +1,85 @@
-// What the twins of the integer model share besides its scalar arithmetic: where its tensors stand,
-// and the exact loss of a byte.
+// IntRnn: the integer recurrent language model EGG (arXiv 2511.16652, appendix G), fused: one call runs
+// all tokens of many members, or of many streams of text. docs/model.md has the model and its
+// perturbations as integers. A CPU and a CUDA twin give the same bits.
 #pragma once
 
-#include <array>
-#include <cmath>
-#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
-#include "common/parameters.hpp"
-#include "kernels/backend.hpp"
+#include "common/carried_states.hpp"
+#include "common/layout.hpp"
+#include "common/pair_source.hpp"
+#include "common/rules.hpp"
 
 namespace eggroll {
 
-// Where a tensor stands in int_rnn_layout.
-inline constexpr size_t kEmbedding = 0, kHead = 1;
-enum LayerMatrix : size_t { kWf, kUf, kWh, kUh, kW1, kW2 };
-enum LayerVector : size_t { kBf, kBh, kLn1, kLn2 };
-inline constexpr size_t matrix_index(uint32_t layer, LayerMatrix which) {
-  return 2 + 6 * size_t{layer} + which;
-}
-inline constexpr size_t vector_index(const IntRnnShape& shape, uint32_t layer, LayerVector which) {
-  return 2 + 6 * size_t{shape.layers} + 4 * size_t{layer} + which;
-}
-inline constexpr size_t out_norm_index(const IntRnnShape& shape) {
-  return 2 + 10 * size_t{shape.layers};
-}
+inline constexpr uint32_t kVocabulary = 256;
 
-// The tensors in the order in which a token needs them.
-inline std::vector<size_t> order_of_use(const IntRnnShape& shape) {
-  std::vector<size_t> order{kEmbedding};
-  for (uint32_t l = 0; l < shape.layers; ++l) {
-    const auto vector = [&](LayerVector which) { return vector_index(shape, l, which); };
-    order.insert(order.end(), {vector(kLn1), matrix_index(l, kWf), matrix_index(l, kUf),
-                               vector(kBf), matrix_index(l, kWh), matrix_index(l, kUh), vector(kBh),
-                               vector(kLn2), matrix_index(l, kW1), matrix_index(l, kW2)});
-  }
-  order.insert(order.end(), {out_norm_index(shape), kHead});
-  return order;
-}
+struct IntRnnShape {
+  uint32_t layers = 6;
+  uint32_t width = 256;  // a power of 4 from 64, so that every 1 / (16 sqrt(n)) is an exact shift
 
-// Whether every member's slice lies in the text.
-inline bool reads_text(const Segments& s, PairRange pairs) {
-  return s.position < s.slice_bytes &&
-         (2 * pairs.end() + s.group_size - 1) / s.group_size * s.slice_bytes <= s.text.size();
-}
-inline constexpr const char* kReadsText = "every member's slice lies in the text";
+  bool operator==(const IntRnnShape&) const = default;
+};
 
-// 2^(v / 16) for the 256 values of logit + 128.
-inline const std::array<double, 256>& exact_exp2() {
-  static const auto kTable = [] {
-    std::array<double, 256> table;
-    for (int v = 0; v < 256; ++v) table[v] = std::exp2(v / 16.0);
-    return table;
-  }();
-  return kTable;
-}
+// All int8. Matrices first, then vectors: emb, head, layers.<i>.{Wf,Uf,Wh,Uh,W1,W2} for each i,
+// layers.<i>.{bf,bh,ln1,ln2} for each i, ln_out.
+ParameterLayout int_rnn_layout(const IntRnnShape& shape);
 
-// Exact loss of a byte in 2^-24 bit under the distribution of the integer logits. sum: of
-// exact_exp2 over them, in an order that every twin keeps, so that it is the same double: four sums
-// of every fourth logit, then the first two, the last two, and both.
-inline int64_t loss_2e24(double sum, int8_t logit_of_target) {
-  const double bits = std::log2(sum) - (logit_of_target + 128) / 16.0;
-  return std::llround(bits * 16777216.0);
-}
+// Start values: matrices and embedding from the noise law at kInitialisationEpoch (standard deviation
+// 16), biases 0, norm weights 16 (= 1.0).
+std::vector<int8_t> int_rnn_initial_parameters(const IntRnnShape& shape, uint64_t seed);
+
+struct IntRnnSettings {
+  IntRnnShape shape;
+  uint64_t seed = 0;
+  int noise_rank = 1;   // r: 1, 4 or 16
+  int sigma_shift = 4;  // sigma = 2^-sigma_shift
+  Rounding rounding = Rounding::nearest;
+  Carry carry = Carry::pair;
+};
+
+// Which bytes a member reads in a generation. Sequence q = member / group_size owns text[q * slice,
+// (q + 1) * slice) and reads tokens + 1 bytes of it from `position` on, wrapping to the start of its
+// own slice.
+struct Segments {
+  std::span<const uint8_t> text;
+  uint64_t slice_bytes = 0;
+  uint64_t position = 0;  // below slice_bytes
+  uint32_t group_size = 2;
+  uint32_t tokens = 0;
+};
+
+struct Evaluation {
+  uint64_t generation = 0;  // its parity: which member of a pair hands on its state (Carry::pair)
+  uint32_t noise_epoch = 0;
+  Segments segments;
+};
+
+// Scores of text under the unperturbed model.
+struct StreamScores {
+  int64_t score_sum = 0;  // integer scores, 1/16 bit, <= 0
+  int64_t loss_2e24 = 0;  // exact loss from the same integer logits, 2^-24 bit
+  uint64_t tokens = 0;
+};
+
+// Its carried states: one slot of [layers, width] int8 for each member (own), pair (pair) or none
+// (reset), in member order.
+class IntRnn : public CarriedStates {
+ public:
+  // Runs the members of all pairs of the source over their segments; a fitness is the sum of a member's
+  // scores, in 1/16 bit, and the tally's first count the sum of these. With carried states the source
+  // has pairs that were assigned, and their states move on; of what was left because the source is
+  // over, they are of no use.
+  virtual void evaluate(const Evaluation& evaluation, PairSource& source) = 0;
+
+  // Unperturbed model. Stream i of `streams` reads text[i * n, (i + 1) * n), n = text.size() / streams,
+  // from a zero state and predicts n - 1 bytes. Scores the streams first ... first + count - 1.
+  virtual StreamScores score_streams(std::span<const uint8_t> text, uint64_t streams,
+                                     uint64_t first, uint64_t count) = 0;
+  // One step of one sequence; state holds layers * width int8, logits 256.
+  virtual void next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) = 0;
+};
 
 }  // namespace eggroll

@@ -1,57 +1,82 @@
-// Task: turns a member's number into a fitness. Higher is better. A task owns its data and the
-// Backend that computes on it; it sees the pairs of its own rank, or tiles that are handed to it,
-// and sends no messages.
+// Task: turns a member's number into a fitness. Higher is better. A task owns its data and the model
+// that it runs; it reads the parameters of a Learner that is handed to it, runs the pairs that a
+// PairSource hands out, and sends no messages.
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <memory>
-#include <span>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "common/config.hpp"
+#include "common/carried_states.hpp"
 #include "common/generation_plan.hpp"
-#include "common/partition.hpp"
-#include "kernels/backend.hpp"
+#include "common/pair_source.hpp"
+#include "common/tally.hpp"
 
 namespace eggroll {
 
-// What a process computes on.
-struct ComputeDevice {
-  std::string name = "cpu";  // or "cuda"
-  int index = 0;             // of the devices that this process sees
+// The fitness of a generation's members, summed up; not finite ones are left out of mean and best.
+struct FitnessSummary {
+  double mean = 0;
+  double best = 0;
+  uint64_t not_finite = 0;
+};
+
+// A figure that people and programs are shown: a key of metrics.jsonl, and, where it has a label, a
+// word on the progress line ("train 3.252 bits/byte").
+struct Metric {
+  std::string name = {};
+  double value = 0;
+  std::string unit = {};
+  std::string label = {};
+  // Beside the value in the summary ("exact"); one without a label follows the one before.
+  std::string note = {};
+};
+
+// What evaluation went through beside members: "tokens", "steps".
+struct Work {
+  std::string unit;
+  double amount = 0;
 };
 
 class Task {
  public:
   virtual ~Task() = default;
 
-  virtual Backend& backend() = 0;
-  virtual std::string data_digest()
-      const = 0;  // of all it reads, 16 hex digits: the same on all ranks and after a resume
+  // Of all it reads, 16 hex digits: the same on all ranks and after a resume. Empty: it reads nothing.
+  virtual std::string data_digest() const { return ""; }
+  // How fitness is computed, where that is not the same bits on every processor: ranks must agree on
+  // it, and a resume says that it differs ("mujoco 3.1.2").
+  virtual std::string arithmetic() const { return "exact"; }
 
-  // Fitness of the members of the assigned pairs, two a pair. give_up is asked now and then, on any
-  // thread: once it says yes, the fitness is not needed any more.
-  virtual void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
-                        const std::function<bool()>& give_up) = 0;
-  // The same for tiles that come one by one, in whatever thread this is called.
-  virtual void evaluate_tiles(const GenerationPlan& plan, TileSource& tiles,
-                              const std::function<bool()>& give_up) = 0;
-  // Where in its data every member stands after this generation, from where it stood before.
-  virtual uint64_t advance(uint64_t data_position) const = 0;
+  // Standard deviation of a perturbed weight in this generation, in units of the weights' own scale.
+  // Asked of rank 0 alone; the plan brings it to all.
+  virtual double sigma(uint64_t generation) const = 0;
 
-  // This rank's share of scoring the unperturbed model on held-out data; shares add up over ranks.
-  // No tokens: nothing is held out.
-  virtual StreamScores validate(int rank, int ranks) = 0;
+  // Runs the members of all pairs that the source hands out.
+  virtual void evaluate(const GenerationPlan& plan, PairSource& source) = 0;
+  // This rank's share of looking at the unperturbed model; shares add up over ranks.
+  virtual Tally validate(int rank, int ranks) = 0;
 
-  // What a person reads the final loss beside, one line a figure; slow, asked for once by one rank.
-  virtual std::vector<std::string> reference_lines() const = 0;
+  // What is shown of a generation, from the tallies of all its members; and of a validation: none where
+  // nothing was looked at.
+  virtual std::vector<Metric> train_metrics(const Tally& tally,
+                                            const FitnessSummary& fitness) const = 0;
+  virtual std::vector<Metric> validation_metrics(const Tally& tally) const = 0;
+  virtual std::optional<Work> work(const Tally&) const { return std::nullopt; }
+
+  // Of members that carry something from generation to generation; they stay with the rank that holds
+  // them. nullptr: there is nothing, and any rank may run any pair.
+  virtual CarriedStates* carried() { return nullptr; }
+
+  // What a person reads the final validation beside, one line a figure; slow, asked for once by one
+  // rank.
+  virtual std::vector<std::string> reference_lines() const { return {}; }
 };
 
-// The task a configuration names, on a device that has been chosen (config.device may leave that
-// open), ready to be assigned pairs. Throws ConfigError when data and configuration do not fit.
-std::unique_ptr<Task> make_task(const RunConfig& config, int threads,
-                                const ComputeDevice& device = {});
+inline bool carries_states(Task& task) {
+  const CarriedStates* carried = task.carried();
+  return carried && carried->slots_per_pair() > 0;
+}
 
 }  // namespace eggroll

@@ -20,10 +20,10 @@ namespace {
 constexpr uint64_t kMaxRowElements = uint64_t{1} << 24;
 constexpr uint64_t kMaxElements = uint64_t{1} << 48;
 constexpr uint64_t kMaxChunkBytes = uint64_t{1} << 28;
-// The largest tensor there can be, 4 x 4096 x 4096 accumulators, is no more than this.
+// Of a dataset in pieces, which only files from elsewhere have.
 constexpr uint64_t kMaxChunkedBytes = uint64_t{1} << 28;
 constexpr uint64_t kSmallPieceBytes = 1 << 20;
-constexpr uint64_t kMaxLinks = 1 << 12;
+constexpr uint64_t kMaxLinks = ParameterLayout::kMaxTensors;
 constexpr size_t kMaxTextBytes = 1 << 20;
 
 // Numbers are stored little-endian and handed over as they lie in memory.
@@ -75,16 +75,47 @@ Handle file_access() {
   return access;
 }
 
-hid_t file_type(Element element) { return element == Element::int8 ? H5T_STD_I8LE : H5T_STD_I32LE; }
-
-hid_t memory_type(Element element) {
-  return element == Element::int8 ? H5T_NATIVE_INT8 : H5T_NATIVE_INT32;
+hid_t file_type(Element element) {
+  switch (element) {
+    case Element::int8:
+      return H5T_STD_I8LE;
+    case Element::int32:
+      return H5T_STD_I32LE;
+    case Element::float32:
+      return H5T_IEEE_F32LE;
+  }
+  return H5I_INVALID_HID;
 }
 
-bool has_type(hid_t type, Element element) {
-  const size_t size = bytes_of(element);
-  return H5Tget_class(type) == H5T_INTEGER && H5Tget_size(type) == size &&
-         H5Tget_sign(type) == H5T_SGN_2 && H5Tget_precision(type) == 8 * size;
+hid_t memory_type(Element element) {
+  switch (element) {
+    case Element::int8:
+      return H5T_NATIVE_INT8;
+    case Element::int32:
+      return H5T_NATIVE_INT32;
+    case Element::float32:
+      return H5T_NATIVE_FLOAT;
+  }
+  return H5I_INVALID_HID;
+}
+
+std::optional<Element> element_of(hid_t type) {
+  for (const Element element : {Element::int8, Element::int32, Element::float32})
+    if (H5Tequal(type, file_type(element)) > 0) return element;
+  if (H5Tequal(type, H5T_STD_I8BE) > 0) return Element::int8;  // a byte has no order
+  return std::nullopt;
+}
+
+// What a type is called that is none of ours: big-endian float64.
+std::string type_text(hid_t type) {
+  const H5T_class_t kind = H5Tget_class(type);
+  if (kind != H5T_INTEGER && kind != H5T_FLOAT) return "no numbers";
+  const size_t bits = 8 * H5Tget_size(type);
+  if (H5Tget_precision(type) != bits) return "numbers of odd bits";
+  const char* name = kind == H5T_FLOAT                   ? "float"
+                     : H5Tget_sign(type) == H5T_SGN_NONE ? "uint"
+                                                         : "int";
+  return fmt::format("{}{}{}", H5Tget_order(type) == H5T_ORDER_BE ? "big-endian " : "", name, bits);
 }
 
 // file and memory space of `rows` rows from `first` on.
@@ -122,7 +153,10 @@ File::File(std::filesystem::path path, Handle handle)
     : path_(std::move(path)), file_(std::move(handle)) {}
 
 void File::fail(const std::string& what) const {
-  throw Error(fmt::format("{}: {}", path_.string(), what));
+  std::string line = what;  // names and texts of the file may hold anything
+  std::ranges::replace_if(
+      line, [](unsigned char c) { return c < ' ' || c == 0x7F; }, '?');
+  throw Error(fmt::format("{}: {}", path_.string(), line));
 }
 
 void File::fail_in_library(const std::string& doing) const {
@@ -133,7 +167,7 @@ void File::check(bool worked, const char* doing) const {
   if (!worked) fail_in_library(doing);
 }
 
-// Writing.
+// ---- writing ----
 
 File File::create(const std::filesystem::path& path) {
   prepare_library();
@@ -223,7 +257,7 @@ void File::abandon() {
   std::filesystem::remove(path_, ignored);
 }
 
-// Reading.
+// ---- reading ----
 
 File File::open(const std::filesystem::path& path) {
   prepare_library();
@@ -336,9 +370,9 @@ std::vector<std::string> File::names(const std::string& group) const {
 
 // A dataset in pieces: of a bearable size, and all of them there.
 void File::measure_pieces(Dataset& dataset, hid_t creation, uint64_t bytes) const {
-  hsize_t sides[3] = {0, 1, 1};
-  const int dimensions = static_cast<int>(dataset.shape.size());
-  const bool is_known = H5Pget_chunk(creation, 3, sides) == dimensions;
+  std::vector<hsize_t> sides(dataset.shape.size(), 0);
+  const int dimensions = static_cast<int>(sides.size());
+  const bool is_known = H5Pget_chunk(creation, dimensions, sides.data()) == dimensions;
   uint64_t piece = bytes_of(dataset.element);
   for (hsize_t side : sides)  // each side is below 2^32 and the product stops growing early
     piece = std::min<uint64_t>(piece * std::min<uint64_t>(side, kMaxChunkBytes + 1),
@@ -359,8 +393,7 @@ void File::measure_pieces(Dataset& dataset, hid_t creation, uint64_t bytes) cons
   dataset.piece_bytes = piece;
 }
 
-Dataset File::open_dataset(const std::string& group, const std::string& name,
-                           Element element) const {
+Dataset File::open_dataset(const std::string& group, const std::string& name) const {
   const std::string full_name = group.empty() ? name : group + "/" + name;
   const Handle parent =
       group.empty() ? Handle(H5Gopen2(file_.get(), "/", H5P_DEFAULT), H5Gclose) : open_group(group);
@@ -368,15 +401,17 @@ Dataset File::open_dataset(const std::string& group, const std::string& name,
   Dataset dataset;
   dataset.handle = open_object(parent.get(), name, H5I_DATASET);
   dataset.name = full_name;
-  dataset.element = element;
 
   const Handle type(H5Dget_type(dataset.handle.get()), H5Tclose);
-  if (!has_type(type.get(), element))
-    fail(fmt::format("{} does not hold int{}", full_name, 8 * bytes_of(element)));
+  const std::optional<Element> element = element_of(type.get());
+  if (!element)
+    fail(fmt::format("{} holds {}; allowed are int8, and int32 and float32, little-endian",
+                     full_name, type_text(type.get())));
+  dataset.element = *element;
 
   const Handle space(H5Dget_space(dataset.handle.get()), H5Sclose);
   const int dimensions = H5Sget_simple_extent_ndims(space.get());
-  if (dimensions < 1 || dimensions > 3)
+  if (dimensions < 1 || dimensions > static_cast<int>(kMaxDimensions))
     fail(fmt::format("{} has {} dimensions", full_name, dimensions));
   dataset.shape.resize(static_cast<size_t>(dimensions));
   std::vector<hsize_t> extent(dataset.shape.size());
@@ -396,7 +431,7 @@ Dataset File::open_dataset(const std::string& group, const std::string& name,
     fail(fmt::format("{} has its data elsewhere; a checkpoint holds its own", full_name));
   dataset.stored_bytes = H5Dget_storage_size(dataset.handle.get());
   const uint64_t stored = dataset.stored_bytes;
-  const uint64_t bytes = dataset.elements() * bytes_of(element);
+  const uint64_t bytes = dataset.bytes();
   if (stored == 0 || (layout != H5D_CHUNKED && stored != bytes))
     fail(fmt::format("{} holds {} bytes, its shape {} needs {}", full_name, stored,
                      shape_text(dataset.shape), bytes));

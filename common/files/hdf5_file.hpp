@@ -1,8 +1,8 @@
-// The part of HDF5 that a checkpoint needs, for checkpoint.cpp alone: groups, datasets of int8 or
-// int32, and attributes that are numbers or text. Files from elsewhere are read with suspicion:
-// hard links only, data inside the file only and all of it, every size checked before memory is
-// taken. The library itself can crash on a damaged file (checkpoint.cpp tries first). Each failure
-// is an Error that names the file; HDF5 itself prints nothing. One thread at a time.
+// The part of HDF5 that a checkpoint needs, for checkpoint_*.cpp alone: groups, datasets of int8,
+// int32 or float32, and attributes that are numbers or text. Files from elsewhere are read with
+// suspicion: hard links only, data inside the file only and all of it, every size checked before
+// memory is taken. The library itself can crash on a damaged file, so a sandbox reads it first.
+// Each failure is an Error that names the file; HDF5 itself prints nothing. One thread at a time.
 #pragma once
 
 #include <hdf5.h>
@@ -14,6 +14,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "common/layout.hpp"
 
 namespace eggroll::hdf5 {
 
@@ -46,10 +48,10 @@ class Handle {
   Close close_ = nullptr;
 };
 
-enum class Element { int8, int32 };
-inline size_t bytes_of(Element element) { return element == Element::int8 ? 1 : 4; }
+inline constexpr size_t kMaxDimensions = 5;
 
-// An open dataset of 1 to 3 dimensions. A row is what one index of the first dimension holds.
+// An open dataset of 1 to kMaxDimensions dimensions. A row is what one index of the
+// first dimension holds.
 struct Dataset {
   Handle handle;
   std::string name;  // as errors call it: parameters/emb
@@ -60,7 +62,8 @@ struct Dataset {
   uint64_t piece_bytes = 0;   // of a piece as the library unpacks it; 0: stored as it is
 
   uint64_t row_elements() const;
-  uint64_t elements() const { return shape[0] * row_elements(); }
+  uint64_t row_bytes() const { return row_elements() * bytes_of(element); }
+  uint64_t bytes() const { return shape[0] * row_bytes(); }
 };
 
 // The words of a shape: [256, 64].
@@ -91,7 +94,8 @@ class File {
   bool has(const std::string& group, const std::string& name) const;
   // Names in a group of the root, sorted by their bytes.
   std::vector<std::string> names(const std::string& group) const;
-  Dataset open_dataset(const std::string& group, const std::string& name, Element element) const;
+  // Refused where its elements are none of ours, as unsigned, double or big-endian ones.
+  Dataset open_dataset(const std::string& group, const std::string& name) const;
   void read_rows(const Dataset& dataset, uint64_t first, uint64_t rows, void* values) const;
 
  private:

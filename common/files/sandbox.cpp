@@ -45,7 +45,7 @@ void limit_soft(int resource, uint64_t value) {
   setrlimit(static_cast<__rlimit_resource>(resource), &limit);
 }
 
-void prepare_child(const TrialLimits& limits) {
+void prepare_child(const SandboxLimits& limits) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   // MPI libraries print a stack trace at these, and the C library says why it aborts.
   for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU, SIGTERM, SIGINT, SIGHUP})
@@ -78,7 +78,7 @@ void send(int descriptor, char first, const char* text) {
     }
 }
 
-[[noreturn]] void run_child(const std::function<void()>& work, const TrialLimits& limits,
+[[noreturn]] void run_child(const std::function<void()>& work, const SandboxLimits& limits,
                             int answer) {
   prepare_child(limits);
   try {
@@ -105,7 +105,7 @@ std::string read_all(int descriptor) {
 
 }  // namespace
 
-Trial try_in_child(const std::function<void()>& work, const TrialLimits& limits) {
+SandboxResult run_in_sandbox(const std::function<void()>& work, const SandboxLimits& limits) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0)
     throw Error(std::string("cannot make a pipe: ") + std::strerror(errno));
@@ -127,18 +127,18 @@ Trial try_in_child(const std::function<void()>& work, const TrialLimits& limits)
   do ended = waitpid(child, &status, 0);
   while (ended < 0 && errno == EINTR);
 
-  if (answer.starts_with(kDone)) return {TrialEnd::done, ""};
-  if (answer.starts_with(kRefused)) return {TrialEnd::refused, answer.substr(1)};
-  if (answer.starts_with(kNoMemory)) return {TrialEnd::died, "it takes too much memory"};
+  if (answer.starts_with(kDone)) return {SandboxEnd::done, ""};
+  if (answer.starts_with(kRefused)) return {SandboxEnd::refused, answer.substr(1)};
+  if (answer.starts_with(kNoMemory)) return {SandboxEnd::died, "it takes too much memory"};
   if (ended == child && WIFSIGNALED(status)) {
     const int signal = WTERMSIG(status);
-    if (signal == SIGXCPU) return {TrialEnd::died, "it takes too long"};
-    return {TrialEnd::died, strsignal(signal)};
+    if (signal == SIGXCPU) return {SandboxEnd::died, "it takes too long"};
+    return {SandboxEnd::died, strsignal(signal)};
   }
-  return {TrialEnd::died, "it ended without a word"};
+  return {SandboxEnd::died, "it ended without a word"};
 }
 
-void allow_memory_in_trial(uint64_t bytes) {
+void allow_memory_in_sandbox(uint64_t bytes) {
   const uint64_t now = address_space_bytes();
   rlimit limit{};
   if (kHasShadowMemory || now == 0 || getrlimit(RLIMIT_AS, &limit) != 0) return;

@@ -1,7 +1,6 @@
-// The few messages of a run, in host memory. Every call is collective: all ranks of the group make
-// the same calls with the same sizes in the same order, also while all-reduces are pending. A
-// waiting rank polls and sleeps, so it costs no core that another rank could use. The main thread
-// alone calls.
+// The few messages of a run, in host memory. Every call is collective: all ranks of the group make the
+// same calls with the same sizes in the same order, also while all-reduces are pending. A waiting rank
+// polls and sleeps, so it costs no core that another rank could use. The main thread alone calls.
 //
 // Calls throw Error when the group cannot complete them; after that the group is of no more use.
 // Callers ask rank() and size() anew each generation: another group (fewer ranks after a loss) may
@@ -27,7 +26,7 @@ namespace eggroll {
 class Membership;
 struct Communicator;
 
-inline constexpr size_t kLetterBytes = 1 << 20;
+inline constexpr size_t kMailBytes = 1 << 20;
 
 // A number for the node that a rank is on.
 using NodeOfRank = std::function<int(int rank)>;
@@ -43,7 +42,7 @@ class GroupBroken : public Error {
 void pause_after(std::chrono::steady_clock::duration waited);
 
 // From one rank to another, beside the collectives.
-struct Letter {
+struct Mail {
   int from = 0;
   std::vector<std::byte> bytes;
 };
@@ -86,11 +85,11 @@ class Collectives {
                      std::span<std::byte> arrived) = 0;
   virtual void barrier() = 0;
 
-  // Letters are not collective: any rank posts them to any other, and they need not be awaited.
-  // Those of two ranks arrive in order. At most kLetterBytes each.
-  virtual void post(int to, std::span<const std::byte> letter) = 0;
+  // Mail is not collective: any rank posts it to any other, and it need not be awaited. Between two
+  // ranks it arrives in order. At most kMailBytes each.
+  virtual void post(int to, std::span<const std::byte> mail) = 0;
   // The next one that has arrived here; nothing where none has.
-  virtual std::optional<Letter> collect() = 0;
+  virtual std::optional<Mail> collect() = 0;
 
   // In-place element-wise sums over ranks. That they fit is for the caller to know. Any number may
   // be pending, and they may be completed in any order.
@@ -105,8 +104,8 @@ class Collectives {
   // Polls with growing sleeps until complete.
   static void wait(Pending& pending);
 
-  // Payload this rank has sent: of sums what they are packed into, or, where they are not, 2 (size
-  // - 1) / size of their bytes; of a gather to all size - 1 times this rank's part. What the
+  // Payload this rank has sent: of sums what they are packed into, or, where they are not,
+  // 2 (size - 1) / size of their bytes; of a gather to all size - 1 times this rank's part. What the
   // library really sends may be more.
   uint64_t bytes_sent() const { return *bytes_sent_; }
   // Counts what goes to the ranks of this group by another way than its own calls.

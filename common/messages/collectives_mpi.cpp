@@ -15,7 +15,7 @@ namespace eggroll {
 
 namespace {
 
-enum : int { kShiftTag, kLetterTag, kFirstExchangeTag };
+enum : int { kShiftTag, kMailTag, kFirstExchangeTag };
 // Exchanges that run at a time have tags of their own, as ranks need not come to their phases in
 // the same order.
 constexpr uint32_t kExchangeTags = 16384;  // MPI promises tags up to 32767
@@ -47,7 +47,7 @@ class MpiCollectives final : public Collectives {
   MpiCollectives(MPI_Comm communicator, size_t max_message, const NodeOfRank& node_of)
       : communicator_(std::make_shared<Communicator>(communicator)),
         max_message_(max_message),
-        letters_(communicator_, kLetterTag) {
+        mailbox_(communicator_, kMailTag) {
     check_mpi(MPI_Comm_set_errhandler(communicator, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     check_mpi(MPI_Comm_rank(communicator, &rank_), "MPI_Comm_rank");
     check_mpi(MPI_Comm_size(communicator, &size_), "MPI_Comm_size");
@@ -143,11 +143,11 @@ class MpiCollectives final : public Collectives {
     finish(code, request, "MPI_Ibarrier");
   }
 
-  void post(int to, std::span<const std::byte> letter) override {
-    letters_.post(to, letter);
-    *bytes_sent_ += letter.size();
+  void post(int to, std::span<const std::byte> mail) override {
+    mailbox_.post(to, mail);
+    *bytes_sent_ += mail.size();
   }
-  std::optional<Letter> collect() override { return letters_.collect(); }
+  std::optional<Mail> collect() override { return mailbox_.collect(); }
 
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t> data) override {
     return start_sum(data, MPI_INT32_T);
@@ -217,9 +217,9 @@ class MpiCollectives final : public Collectives {
   }
 
   template <typename T>
-  std::unique_ptr<Pending> start(std::span<T> data, ShardOperation<T>::What what) {
+  std::unique_ptr<Pending> start(std::span<T> data, ShardWork work) {
     if (size_ == 1) return std::make_unique<MpiPending>(communicator_);  // complete from the start
-    return std::make_unique<ShardOperation<T>>(exchange(), data, what, next_tag());
+    return start_shard_work(exchange(), data, work, next_tag());
   }
 
   template <typename T>
@@ -241,7 +241,7 @@ class MpiCollectives final : public Collectives {
 
   std::shared_ptr<Communicator> communicator_;
   size_t max_message_;
-  Letters letters_;
+  Mailbox mailbox_;
   std::shared_ptr<const Nodes> nodes_;
   int rank_ = 0;
   int size_ = 1;

@@ -19,9 +19,9 @@ namespace {
 
 using namespace point_to_point;
 
-// Of a tag: the operation, above it the number of the view; or the view alone, of letters.
+// Of a tag: the operation, above it the number of the view; or the view alone, of mail.
 constexpr int kOperationBits = 22;
-constexpr int kLettersBit = 1 << 30;
+constexpr int kMailBit = 1 << 30;
 
 class PointToPointCollectives final : public Collectives {
  public:
@@ -31,7 +31,7 @@ class PointToPointCollectives final : public Collectives {
             Ranks{std::move(communicator), membership, membership.view().ranks, 0, max_piece, {}})),
         ranks_(*owner_),
         view_tag_(static_cast<int>(membership.view().number % 256) << kOperationBits),
-        letters_(ranks_.communicator, kLettersBit | view_tag_) {
+        mailbox_(ranks_.communicator, kMailBit | view_tag_) {
     int me = 0;
     check_mpi(MPI_Comm_rank(ranks_.communicator->handle, &me), "MPI_Comm_rank");
     const auto found = std::ranges::find(ranks_.world, me);
@@ -124,18 +124,18 @@ class PointToPointCollectives final : public Collectives {
     all_gather(std::vector<std::byte>(1), all);
   }
 
-  void post(int to, std::span<const std::byte> letter) override {
+  void post(int to, std::span<const std::byte> mail) override {
     ranks_.check();
-    letters_.post(ranks_.world[static_cast<size_t>(to)], letter);
-    *bytes_sent_ += letter.size();
+    mailbox_.post(ranks_.world[static_cast<size_t>(to)], mail);
+    *bytes_sent_ += mail.size();
   }
-  std::optional<Letter> collect() override {
+  std::optional<Mail> collect() override {
     ranks_.check();
-    std::optional<Letter> letter = letters_.collect();
-    if (letter)
-      letter->from =
-          static_cast<int>(std::ranges::find(ranks_.world, letter->from) - ranks_.world.begin());
-    return letter;
+    std::optional<Mail> mail = mailbox_.collect();
+    if (mail)
+      mail->from =
+          static_cast<int>(std::ranges::find(ranks_.world, mail->from) - ranks_.world.begin());
+    return mail;
   }
 
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t> data) override {
@@ -177,26 +177,23 @@ class PointToPointCollectives final : public Collectives {
   std::unique_ptr<Pending> start_sum(std::span<T> data) {
     *bytes_sent_ +=
         2 * data.size_bytes() * static_cast<uint64_t>(size() - 1) / static_cast<uint64_t>(size());
-    return std::make_unique<RingSum<T>>(owner_, next_tag(), data);
+    return start_ring_sum(owner_, next_tag(), data);
   }
   template <typename T>
   std::unique_ptr<Pending> start_shard_sum(std::span<T> data) {
-    *bytes_sent_ += data.size_bytes() - shard_of(ranks_, data, ranks_.me).size_bytes();
-    return std::make_unique<ShardExchange<T>>(owner_, next_tag(), data,
-                                              ShardExchange<T>::Kind::sum);
+    *bytes_sent_ += data.size_bytes() - ranks_.shard(data, ranks_.me).size_bytes();
+    return start_shard_work(owner_, next_tag(), data, ShardWork::sum);
   }
   template <typename T>
   std::unique_ptr<Pending> start_gather(std::span<T> data) {
-    *bytes_sent_ +=
-        shard_of(ranks_, data, ranks_.me).size_bytes() * static_cast<uint64_t>(size() - 1);
-    return std::make_unique<ShardExchange<T>>(owner_, next_tag(), data,
-                                              ShardExchange<T>::Kind::gather);
+    *bytes_sent_ += ranks_.shard(data, ranks_.me).size_bytes() * static_cast<uint64_t>(size() - 1);
+    return start_shard_work(owner_, next_tag(), data, ShardWork::gather);
   }
 
   const std::shared_ptr<Ranks> owner_;
   Ranks& ranks_;
   const int view_tag_;
-  Letters letters_;
+  Mailbox mailbox_;
   uint32_t operations_ = 0;
 };
 

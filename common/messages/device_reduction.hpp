@@ -19,14 +19,12 @@ namespace eggroll {
 
 class DeviceReduction {
  public:
-  // Where no exception passes, waits until the other ranks are done, too, for a few seconds at
-  // most.
+  // Where no exception passes, waits until the other ranks are done, too, for a few seconds at most.
   virtual ~DeviceReduction() = default;
 
-  // In-place element-wise sums over ranks of what is complete in the memory of this rank's device.
-  // That they fit is for the caller to know. Any number of operations may be pending; what is
-  // pending is destroyed before the reduction. One that is destroyed because an exception passes
-  // aborts all.
+  // In-place element-wise sums over ranks of what is complete in the memory of this rank's device. That
+  // they fit is for the caller to know. Any number of operations may be pending; what is pending is
+  // destroyed before the reduction. One that is destroyed because an exception passes aborts all.
   virtual std::unique_ptr<Collectives::Pending> start_all_reduce_sum(const DeviceSums& sums) = 0;
   // The same for this rank's shard alone (shard_of_rank); what lies beside it is of no use then.
   virtual std::unique_ptr<Collectives::Pending> start_reduce_scatter_sum(

@@ -178,16 +178,17 @@ class NcclReduction final : public DeviceReduction {
   std::unique_ptr<Collectives::Pending> start_all_gather(
       const DeviceParameters& parameters) override {
     const Shards shards(parameters.size, group_);
-    group_.count_sent(shards.mine.count * static_cast<uint64_t>(group_.size() - 1));
-    return start("ncclAllGather", [parameters, shards, this] {
+    const size_t bytes = bytes_of(parameters.element);
+    group_.count_sent(shards.mine.count * bytes * static_cast<uint64_t>(group_.size() - 1));
+    return start("ncclAllGather", [parameters, shards, bytes, this] {
       auto* data = static_cast<std::byte*>(parameters.data);
       return together([&](const auto& call) {
         if (shards.each > 0)
-          call(ncclAllGather(data + shards.mine.first, data, shards.each, ncclInt8,
+          call(ncclAllGather(data + shards.mine.first * bytes, data, shards.each * bytes, ncclInt8,
                              communicator_.handle(), stream_.get()));
-        std::byte* rest = data + shards.rest.first;
+        std::byte* rest = data + shards.rest.first * bytes;
         if (shards.rest.count > 0)
-          call(ncclBroadcast(rest, rest, shards.rest.count, ncclInt8, shards.last,
+          call(ncclBroadcast(rest, rest, shards.rest.count * bytes, ncclInt8, shards.last,
                              communicator_.handle(), stream_.get()));
       });
     });
@@ -262,8 +263,8 @@ class NcclReduction final : public DeviceReduction {
       }
       try {
         Collectives::wait(*this);
-      } catch (
-          const std::exception&) {  // it is aborted, so nothing writes into its memory any more
+      } catch (const std::exception&) {
+        // It is aborted, so nothing writes into its memory any more.
       }
     }
     bool test() override { return reduction_.test(*operation_); }

@@ -2,17 +2,17 @@
 
 namespace eggroll {
 
-Letters::Letters(std::shared_ptr<Communicator> communicator, int tag)
+Mailbox::Mailbox(std::shared_ptr<Communicator> communicator, int tag)
     : communicator_(std::move(communicator)), tag_(tag) {}
 
-void Letters::post(int to, std::span<const std::byte> bytes) {
-  require(bytes.size() <= kLetterBytes, "a letter that travels in one piece");
+void Mailbox::post(int to, std::span<const std::byte> bytes) {
+  require(bytes.size() <= kMailBytes, "mail that travels in one piece");
   while (!leaving_.empty() && leaving_.front()->is_complete()) leaving_.pop_front();
-  leaving_.push_back(std::make_unique<Message>(bytes.size(), kLetterBytes));
+  leaving_.push_back(std::make_unique<Message>(bytes.size(), kMailBytes));
   leaving_.back()->send(bytes, to, tag_, communicator_->handle);
 }
 
-std::optional<Letter> Letters::collect() {
+std::optional<Mail> Mailbox::collect() {
   while (!leaving_.empty() && leaving_.front()->is_complete()) leaving_.pop_front();
   if (!arriving_) {
     int is_there = 0;
@@ -24,14 +24,14 @@ std::optional<Letter> Letters::collect() {
     int size = 0;
     check_mpi(MPI_Get_count(&status, MPI_BYTE, &size), "MPI_Get_count");
     arriving_from_ = status.MPI_SOURCE;
-    arriving_ = std::make_unique<Message>(static_cast<size_t>(size), kLetterBytes);
+    arriving_ = std::make_unique<Message>(static_cast<size_t>(size), kMailBytes);
     arriving_->receive(found);
   }
   if (!arriving_->is_complete()) return std::nullopt;
   const auto bytes = arriving_->bytes();
-  Letter letter{arriving_from_, {bytes.begin(), bytes.end()}};
+  Mail mail{arriving_from_, {bytes.begin(), bytes.end()}};
   arriving_.reset();
-  return letter;
+  return mail;
 }
 
 }  // namespace eggroll

@@ -1,4 +1,4 @@
-// Letters between single ranks of a communicator, beside the collectives: how both kinds of groups
+// Mailbox between single ranks of a communicator, beside the collectives: how both kinds of groups
 // post and collect them. For the files that call MPI.
 #pragma once
 
@@ -12,14 +12,14 @@
 
 namespace eggroll {
 
-class Letters {
+class Mailbox {
  public:
   // Those with this tag.
-  Letters(std::shared_ptr<Communicator> communicator, int tag);
+  Mailbox(std::shared_ptr<Communicator> communicator, int tag);
 
   // to, from: ranks of the communicator.
   void post(int to, std::span<const std::byte> bytes);
-  std::optional<Letter> collect();
+  std::optional<Mail> collect();
 
  private:
   std::shared_ptr<Communicator> communicator_;

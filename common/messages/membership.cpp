@@ -1,6 +1,6 @@
 // One state machine in one thread, leading or following, whose state is who is connected and what
 // each has said: longer than a file should be, as both halves work on the same members. Its rule is
-// in view.cpp, its words in membership_frames.cpp, its sockets in frame_connection.cpp.
+// in view.cpp, its messages in membership_frames.cpp, its sockets in frame_connection.cpp.
 #include "common/messages/membership.hpp"
 
 #include <fmt/format.h>
@@ -74,7 +74,7 @@ class Membership::Service {
       members_[r].was_visible = is_visible(endpoints[r], listener_.endpoint);
       view_.ranks.push_back(static_cast<int>(r));
     }
-    view_.words.resize(view_.ranks.size());
+    view_.proposals.resize(view_.ranks.size());
     const Clock::time_point limit = Clock::now() + kStartFor;
     while (!is_connected() && Clock::now() < limit) {
       if (me_ == 0)
@@ -108,10 +108,10 @@ class Membership::Service {
   const View& view() const { return view_; }
   bool is_broken() const { return is_broken_.load(std::memory_order_relaxed); }
 
-  const View& agree(std::string words, bool at_end) {
+  const View& agree(std::string proposal, bool at_end) {
     std::unique_lock lock(mutex_);
     const uint32_t before = view_.number;
-    my_words_ = Words{std::move(words), at_end};
+    my_proposal_ = Proposal{std::move(proposal), at_end};
     wake();
     changed_.wait(lock, [&] { return view_.number != before || !shut_out_.empty(); });
     if (!shut_out_.empty()) throw Error(shut_out_);
@@ -132,7 +132,7 @@ class Membership::Service {
     Clock::time_point heard;
     Standing standing;
     std::string reason;  // of its loss
-    std::optional<Words> words;
+    std::optional<Proposal> proposal;
   };
   // A connection that somebody made to this rank: who it is is not known yet, or this rank does not
   // lead (yet).
@@ -140,7 +140,7 @@ class Membership::Service {
     std::unique_ptr<FrameConnection> connection;
     int rank = -1;
     uint32_t view = 0;
-    std::optional<Words> words;
+    std::optional<Proposal> proposal;
   };
 
   Member& of(int rank) { return members_[static_cast<size_t>(rank)]; }
@@ -159,7 +159,7 @@ class Membership::Service {
     for (Member& member : members_) member.heard = heard_leader_;
   }
 
-  // ---- start
+  // ---- start ----
 
   bool is_connected() const {
     if (me_ != 0) return to_leader_ != nullptr;
@@ -176,7 +176,7 @@ class Membership::Service {
                        of(*missing).endpoint.text(), of(0).endpoint.text());
   }
 
-  // ---- the thread
+  // ---- the thread ----
 
   void serve() {
     Clock::time_point last_round = Clock::now();
@@ -243,7 +243,7 @@ class Membership::Service {
     if (to_leader_) to_leader_->send(frame);
   }
 
-  // Somebody new says who it is, and later perhaps its words, should this rank come to lead.
+  // Somebody new says who it is, and later perhaps its proposal, should this rank come to lead.
   void hear(Caller& caller) {
     while (const auto frame = caller.connection->take()) {
       const auto hello = caller.rank < 0 ? parse_hello(*frame) : std::nullopt;
@@ -254,8 +254,8 @@ class Membership::Service {
         if (!in_view(caller.rank) || of(caller.rank).standing.is_lost || caller.rank < me_)
           return dismiss(std::move(caller.connection), "the other ranks took it for lost");
         caller.connection->send(welcome_frame());
-      } else if (auto words = caller.rank >= 0 ? parse_words(*frame) : std::nullopt) {
-        caller.words = std::move(words);
+      } else if (auto proposal = caller.rank >= 0 ? parse_proposal(*frame) : std::nullopt) {
+        caller.proposal = std::move(proposal);
       } else if (caller.rank < 0) {
         caller.connection.reset();  // none of ours
         return;
@@ -270,7 +270,7 @@ class Membership::Service {
       Member& member = of(caller.rank);
       member.connection = std::move(caller.connection);
       member.heard = Clock::now();
-      if (caller.words) member.words = std::move(caller.words);
+      if (caller.proposal) member.proposal = std::move(caller.proposal);
       newest_view_ = std::max(newest_view_, caller.view);
       if (is_broken()) member.connection->send(broken_frame(view_.number));
     }
@@ -299,11 +299,11 @@ class Membership::Service {
     return fmt::format("silent for {:.0f} s", std::chrono::duration<double>(silence_).count());
   }
 
-  // ---- leading
+  // ---- leading ----
 
   void lead() {
     const Clock::time_point now = Clock::now();
-    bool breaks = my_words_ && !my_words_->at_end;
+    bool breaks = my_proposal_ && !my_proposal_->at_end;
     for (const int r : view_.ranks) {
       if (r == me_) continue;
       Member& member = of(r);
@@ -317,7 +317,7 @@ class Membership::Service {
         if (has_closed || is_certain || is_silent)
           lose(r, is_certain, reason(!has_closed && !is_certain));
       }
-      breaks |= member.standing.is_lost || (member.words && !member.words->at_end);
+      breaks |= member.standing.is_lost || (member.proposal && !member.proposal->at_end);
     }
     if (breaks && !is_broken()) {
       is_broken_ = true;
@@ -329,7 +329,7 @@ class Membership::Service {
   void take_frames(Member& member) {
     while (const auto frame = member.connection->take()) {
       member.heard = Clock::now();
-      if (auto words = parse_words(*frame)) member.words = std::move(words);
+      if (auto proposal = parse_proposal(*frame)) member.proposal = std::move(proposal);
       if (kind_of(*frame) == FrameKind::shut_out) return be_shut_out(reason_in(*frame));
     }
   }
@@ -344,10 +344,10 @@ class Membership::Service {
         next.lost.push_back(member.reason);
         continue;
       }
-      const auto& words = r == me_ ? my_words_ : member.words;
-      if (!words) return;  // still on its way
+      const auto& proposal = r == me_ ? my_proposal_ : member.proposal;
+      if (!proposal) return;  // still on its way
       next.ranks.push_back(r);
-      next.words.push_back(words->text);
+      next.proposals.push_back(proposal->text);
     }
     if (!may_go_on(standings)) {
       const std::string why = fmt::format(
@@ -362,7 +362,7 @@ class Membership::Service {
     install(std::move(next));
   }
 
-  // ---- following
+  // ---- following ----
 
   void follow() {
     const Clock::time_point now = Clock::now();
@@ -382,9 +382,9 @@ class Membership::Service {
           break;
       }
     }
-    if (my_words_ && !words_are_sent_) {
-      to_leader_->send(words_frame(*my_words_));
-      words_are_sent_ = true;
+    if (my_proposal_ && !proposal_is_sent_) {
+      to_leader_->send(proposal_frame(*my_proposal_));
+      proposal_is_sent_ = true;
     }
     const bool is_silent = now - heard_leader_ > silence_;
     if (to_leader_->is_open() && !is_silent) return;
@@ -395,13 +395,13 @@ class Membership::Service {
 
   void next_leader() {
     is_broken_ = true;
-    words_are_sent_ = false;
+    proposal_is_sent_ = false;
     leader_ = *std::ranges::find_if(view_.ranks,
                                     [&](int r) { return r == me_ || !of(r).standing.is_lost; });
     heard_from_all();
     if (is_leader()) {
       newest_view_ = view_.number;
-      for (Member& member : members_) member.words.reset();
+      for (Member& member : members_) member.proposal.reset();
       adopt_callers();
     }
   }
@@ -443,15 +443,15 @@ class Membership::Service {
     return nullptr;
   }
 
-  // ---- both
+  // ---- both ----
 
   void install(View next) {
     view_ = std::move(next);
-    my_words_.reset();
-    words_are_sent_ = false;
+    my_proposal_.reset();
+    proposal_is_sent_ = false;
     newest_view_ = view_.number;
     for (size_t r = 0; r < members_.size(); ++r) {
-      members_[r].words.reset();
+      members_[r].proposal.reset();
       members_[r].standing.is_lost |= !in_view(static_cast<int>(r));
     }
     is_broken_ = false;
@@ -470,10 +470,10 @@ class Membership::Service {
   const Listener listener_;
   uint64_t cookie_ = 0;
 
-  std::mutex mutex_;  // what the thread and agree() share: view, words, shut_out
+  std::mutex mutex_;  // what the thread and agree() share: view, proposal, shut_out
   std::condition_variable changed_;
   View view_;
-  std::optional<Words> my_words_;
+  std::optional<Proposal> my_proposal_;
   std::string shut_out_;
   std::atomic<bool> is_broken_ = false;
   std::atomic<bool> stop_ = false;
@@ -484,7 +484,7 @@ class Membership::Service {
   std::vector<Caller> callers_;
   std::vector<std::unique_ptr<FrameConnection>> dismissed_;
   std::unique_ptr<FrameConnection> to_leader_;
-  bool words_are_sent_ = false;
+  bool proposal_is_sent_ = false;
   uint32_t newest_view_ = 0;
   Clock::time_point heard_leader_;
   Clock::time_point doubtful_until_;
@@ -496,11 +496,11 @@ Membership::Membership(Collectives& world, double silence_s)
 Membership::~Membership() = default;
 const View& Membership::view() const { return service_->view(); }
 bool Membership::is_broken() const { return service_->is_broken(); }
-const View& Membership::agree(std::string words) {
-  return service_->agree(std::move(words), /*at_end=*/false);
+const View& Membership::agree(std::string proposal) {
+  return service_->agree(std::move(proposal), /*at_end=*/false);
 }
-const View& Membership::agree_at_end(std::string words) {
-  return service_->agree(std::move(words), /*at_end=*/true);
+const View& Membership::agree_at_end(std::string proposal) {
+  return service_->agree(std::move(proposal), /*at_end=*/true);
 }
 int Membership::ranks_on_this_node() const { return service_->ranks_on_this_node(); }
 

@@ -7,9 +7,8 @@
 // The end of the work together is a view too: a rank that leaves without agree_at_end() is a lost
 // one to those that still wait for something.
 //
-// A thread of its own keeps the connections; it makes no call to MPI. No view without a majority of
-// the last one (of those not known to have ended): of a cluster cut in two at most one part goes
-// on.
+// A thread of its own keeps the connections; it makes no call to MPI. No view without a majority of the
+// last one (of those not known to have ended): of a cluster cut in two at most one part goes on.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +22,8 @@ namespace eggroll {
 
 class Membership {
  public:
-  // Collective over all ranks, which are view 0. silence_s: after so many seconds without a sign a
-  // rank counts as lost. Throws the same ConfigError on every rank where they cannot reach each
-  // other.
+  // Collective over all ranks, which are view 0. silence_s: after so many seconds without a sign a rank
+  // counts as lost. Throws the same ConfigError on every rank where they cannot reach each other.
   Membership(Collectives& world, double silence_s);
   ~Membership();
   Membership(const Membership&) = delete;
@@ -36,12 +34,12 @@ class Membership {
   // Nothing is to be expected from messages any more, and agree() is what remains. Any thread.
   bool is_broken() const;
   // Ends the view: waits until every rank of it that is left has called this, and returns the next
-  // one with the words of all. Throws Error when this rank is shut out, as the others took it for
+  // one with the proposal of all. Throws Error when this rank is shut out, as the others took it for
   // lost, or when too few are left.
-  const View& agree(std::string words);
+  const View& agree(std::string proposal);
   // The same for a rank that needs nothing more of this view: the others work on in it, until they
   // are done too, or until a rank is lost or calls agree().
-  const View& agree_at_end(std::string words);
+  const View& agree_at_end(std::string proposal);
 
   int ranks_on_this_node() const;  // of the view
 

@@ -60,8 +60,8 @@ std::string hello_frame(const Hello& hello) {
 
 std::string welcome_frame() { return frame_of(FrameKind::welcome); }
 std::string beat_frame() { return frame_of(FrameKind::beat); }
-std::string words_frame(const Words& words) {
-  return frame_of(FrameKind::words, (words.at_end ? "1" : "0") + words.text);
+std::string proposal_frame(const Proposal& proposal) {
+  return frame_of(FrameKind::proposal, (proposal.at_end ? "1" : "0") + proposal.text);
 }
 std::string shut_out_frame(std::string_view why) { return frame_of(FrameKind::shut_out, why); }
 
@@ -77,7 +77,7 @@ std::string view_frame(const View& view) {
   append(frame, static_cast<uint32_t>(view.ranks.size()));
   for (size_t i = 0; i < view.ranks.size(); ++i) {
     append(frame, static_cast<int32_t>(view.ranks[i]));
-    append_text(frame, view.words[i]);
+    append_text(frame, view.proposals[i]);
   }
   append(frame, static_cast<uint32_t>(view.lost.size()));
   for (const std::string& lost : view.lost) append_text(frame, lost);
@@ -99,9 +99,9 @@ std::optional<Hello> parse_hello(std::string_view frame) {
   return from.is_whole ? std::optional(hello) : std::nullopt;
 }
 
-std::optional<Words> parse_words(std::string_view frame) {
-  if (kind_of(frame) != FrameKind::words || frame.size() < 2) return std::nullopt;
-  return Words{std::string(frame.substr(2)), frame[1] == '1'};
+std::optional<Proposal> parse_proposal(std::string_view frame) {
+  if (kind_of(frame) != FrameKind::proposal || frame.size() < 2) return std::nullopt;
+  return Proposal{std::string(frame.substr(2)), frame[1] == '1'};
 }
 
 std::string reason_in(std::string_view frame) { return std::string(frame.substr(1)); }
@@ -112,7 +112,7 @@ std::optional<View> view_in(std::string_view frame) {
   view.number = from.take<uint32_t>();
   for (auto left = from.take<uint32_t>(); left > 0 && from.is_whole; --left) {
     view.ranks.push_back(from.take<int32_t>());
-    view.words.push_back(from.take_text());
+    view.proposals.push_back(from.take_text());
   }
   for (auto left = from.take<uint32_t>(); left > 0 && from.is_whole; --left)
     view.lost.push_back(from.take_text());

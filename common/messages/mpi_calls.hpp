@@ -48,8 +48,7 @@ class MessageMemory {
   std::multimap<size_t, Block> spare_;
 };
 
-// A communicator with its owners: the group and the operations pending on it, whichever lives
-// longer.
+// A communicator with its owners: the group and the operations pending on it, whichever lives longer.
 struct Communicator {
   explicit Communicator(MPI_Comm owned) : handle(owned) { ++alive; }
   ~Communicator() {

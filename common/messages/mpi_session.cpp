@@ -25,10 +25,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::microseconds;
 
-// A peer that is already there answers within the yields, which leave the core to any other rank
-// that has work. After that a sleep is a sixteenth of the time waited so far: a wait ends about
-// that much late, half a millisecond at most, and a long one costs about three hundredths of a
-// core.
+// A peer that is already there answers within the yields, which leave the core to any other rank that
+// has work. After that a sleep is a sixteenth of the time waited so far: a wait ends about that much
+// late, half a millisecond at most, and a long one costs about three hundredths of a core.
 constexpr microseconds kYieldFor{100};
 constexpr int kSleepShare = 16;
 constexpr microseconds kShortestSleep{20};
@@ -111,8 +110,7 @@ MpiSession::~MpiSession() {
     std::fprintf(stderr, "%s: %s\n", where().c_str(), broken);
     end_every_rank(1);
   }
-  // Whether the launcher waits for a lost rank here is a matter of chance, for a stopped one it
-  // does.
+  // Whether the launcher waits for a lost rank here is a matter of chance, for a stopped one it does.
   if (may_lack_ranks)
     std::thread([code = exit_code_] {
       std::this_thread::sleep_for(kFinalizeFor);

@@ -10,9 +10,9 @@ namespace eggroll {
 
 struct View {
   uint32_t number = 0;
-  std::vector<int> ranks;          // of the world, ascending; the first one leads
-  std::vector<std::string> words;  // what each of them said when the view was agreed on
-  std::vector<std::string> lost;   // "rank 2 on n2: its process ended"
+  std::vector<int> ranks;              // of the world, ascending; the first one leads
+  std::vector<std::string> proposals;  // what each of them said when the view was agreed on
+  std::vector<std::string> lost;       // "rank 2 on n2: its process ended"
 };
 
 // How a rank of the last view stands, as its leader sees it.

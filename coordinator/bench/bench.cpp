@@ -1,7 +1,6 @@
 #include "coordinator/bench/bench.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -9,7 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "common/check.hpp"
-#include "coordinator/command_line.hpp"
+#include "common/command_line.hpp"
+#include "common/rule_names.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/devices.hpp"
 
@@ -34,6 +34,16 @@ void Report::row(const std::string& name, const std::string& unit, const Rate& r
   std::fflush(stdout);
 }
 
+void Report::point(const Point& point) {
+  points_.push_back(point);
+  if (json_ || point.is_for_plots) return;
+  fmt::print("{:48} {:>8.6g} {:>12.5g}", point.series, point.x, point.y);
+  if (point.error > 0) fmt::print(" +- {:.2g}", point.error);
+  if (point.theory) fmt::print("   theory {:.5g}", *point.theory);
+  fmt::print("\n");
+  std::fflush(stdout);
+}
+
 void Report::finish() const {
   if (!json_) return;
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
@@ -44,78 +54,72 @@ void Report::finish() const {
                     {"spread_10_to_90", r.spread},
                     {"ratio", r.ratio},
                     {"against", r.against}});
-  fmt::print(
-      "{}\n",
-      nlohmann::ordered_json{{"command", command_}, {"notes", notes_}, {"rows", rows}}.dump());
+  nlohmann::ordered_json all = {{"command", command_}, {"notes", notes_}, {"rows", rows}};
+  for (const Point& p : points_) {
+    all["points"].push_back({{"series", p.series}, {"x", p.x}, {"y", p.y}, {"error", p.error}});
+    if (p.theory) all["points"].back()["theory"] = *p.theory;
+  }
+  fmt::print("{}\n", all.dump());
 }
 
 }  // namespace bench
 
 int bench_command(const std::vector<std::string>& arguments) {
-  namespace po = boost::program_options;
-  constexpr const char* kWhat = "kernels, model, noise, update";
-  if (arguments.empty() || (arguments[0].starts_with("--") && arguments[0] != "--help"))
+  constexpr const char* kWhat = "kernels, model, noise, shaping, theory, update";
+  if (arguments.empty() || (arguments[0].starts_with("--") && !asks_for_help(arguments)))
     throw ConfigError(fmt::format("bench: what to measure comes first: {}", kWhat));
   bench::Settings settings;
-  std::string device;
-  po::options_description options(
-      fmt::format("eggroll bench WHAT: what this machine does; WHAT is one of {}", kWhat));
-  options.add_options()("layers",
-                        po::value(&settings.shape.layers)->default_value(6)->value_name("N"),
-                        "model, update: layers")(
-      "width", po::value(&settings.shape.width)->default_value(256)->value_name("N"),
-      "model, update: width")("population",
-                              po::value(&settings.population)->default_value(1056)->value_name("N"),
-                              "model, update: members")(
-      "tokens", po::value(&settings.tokens)->default_value(100)->value_name("N"),
-      "model, update: bytes a member reads in a generation")(
-      "threads", po::value(&settings.threads)->default_value(1)->value_name("N"),
-      "model, update: threads")(
-      "device", po::value(&device)->default_value("auto")->value_name("auto|cpu|cuda"),
-      "model, update: what computes")(
-      "repetitions", po::value(&settings.repetitions)->default_value(15)->value_name("N"),
-      "of each figure; medians are printed")("json", "one JSON object instead of text");
-  const bool help_only = arguments[0] == "--help";
-  const po::variables_map values =
-      parse_command("bench", options, {arguments.begin() + (help_only ? 0 : 1), arguments.end()});
-  if (values.count("help")) {
-    fmt::print("{}", fmt::streamed(options));
+  DeviceChoice device = DeviceChoice::automatic;
+  bool json = false;
+  Options options;
+  options.number("layers", settings.shape.layers, 1, 64, "model, update: layers");
+  options.add(
+      "width", "64|256|1024|4096", "model, update: width", "allowed are 64, 256, 1024, 4096",
+      [&](std::string_view text) {
+        return (text == "64" || text == "256" || text == "1024" || text == "4096") &&
+               read_number(text, settings.shape.width);
+      },
+      [&] { return std::to_string(settings.shape.width); });
+  options.add(
+      "population", "N", "model, update: members", "allowed are even numbers from 2 to 16777216",
+      [&](std::string_view text) {
+        uint64_t value = 0;
+        if (!read_number(text, value) || value < 2 || value % 2 != 0 || value > 1 << 24)
+          return false;
+        settings.population = value;
+        return true;
+      },
+      [&] { return std::to_string(settings.population); });
+  options.number("tokens", settings.tokens, 1, 65536,
+                 "model, update: bytes a member reads in a generation");
+  options.number("threads", settings.threads, 1, 1024, "model, update: threads");
+  options.choice("device", device, "model, update: what computes");
+  options.number("repetitions", settings.repetitions, 1, 10000,
+                 "of each figure; medians are printed");
+  options.flag("json", json, "one JSON object instead of text");
+  if (!parse_command(
+          "bench",
+          fmt::format("eggroll bench WHAT: what this machine does; WHAT is one of {}", kWhat),
+          options, {arguments.begin() + (asks_for_help(arguments) ? 0 : 1), arguments.end()}))
     return 0;
-  }
-  const auto& w = settings.shape.width;
-  if (w != 64 && w != 256 && w != 1024 && w != 4096)
-    throw ConfigError(fmt::format("width = {}: allowed are 64, 256, 1024, 4096", w));
-  if (settings.shape.layers < 1 || settings.shape.layers > 64)
-    throw ConfigError(fmt::format("layers = {}: allowed are 1 to 64", settings.shape.layers));
-  if (settings.population < 2 || settings.population % 2 != 0 || settings.population > 1 << 24)
-    throw ConfigError(fmt::format("population = {}: allowed are even numbers from 2 to 16777216",
-                                  settings.population));
-  if (settings.tokens < 1 || settings.tokens > 65536)
-    throw ConfigError(fmt::format("tokens = {}: allowed are 1 to 65536", settings.tokens));
-  if (settings.threads < 1 || settings.threads > 1024)
-    throw ConfigError(fmt::format("threads = {}: allowed are 1 to 1024", settings.threads));
-  if (settings.repetitions < 1 || settings.repetitions > 10000)
-    throw ConfigError(
-        fmt::format("repetitions = {}: allowed are 1 to 10000", settings.repetitions));
 
   constexpr struct {
     const char* name;
     void (*run)(const bench::Settings&, bench::Report&);
-  } kBenches[] = {{"kernels", bench::bench_kernels},
-                  {"model", bench::bench_model},
-                  {"noise", bench::bench_noise},
-                  {"update", bench::bench_update}};
+  } kBenches[] = {{"kernels", bench::bench_kernels}, {"model", bench::bench_model},
+                  {"noise", bench::bench_noise},     {"shaping", bench::bench_shaping},
+                  {"theory", bench::bench_theory},   {"update", bench::bench_update}};
   const auto* chosen =
       std::ranges::find(kBenches, arguments[0], [](const auto& b) { return std::string(b.name); });
   if (chosen == std::end(kBenches))
     throw ConfigError(fmt::format("bench {}: allowed are {}", arguments[0], kWhat));
   settings.device = choose_device(device);
   const bool is_of_model = arguments[0] == "model" || arguments[0] == "update";
-  if (device == "cuda" && !is_of_model)
-    throw ConfigError(fmt::format("device = cuda: bench {} measures the CPU; allowed are auto, cpu",
-                                  arguments[0]));
-  bench::Report report("eggroll bench " + fmt::format("{}", fmt::join(arguments, " ")),
-                       values.count("json") != 0);
+  if (device == DeviceChoice::cuda && !is_of_model)
+    throw OptionError(
+        "device", "cuda",
+        fmt::format("bench {} measures the CPU; allowed are auto, cpu", arguments[0]));
+  bench::Report report(fmt::format("eggroll bench {}", fmt::join(arguments, " ")), json);
   chosen->run(settings, report);
   report.finish();
   return 0;

@@ -3,12 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "common/parameters.hpp"
 #include "coordinator/bench/measure.hpp"
-#include "worker/task.hpp"
+#include "coordinator/devices.hpp"
+#include "kernels/int_rnn.hpp"
 
 namespace eggroll::bench {
 
@@ -22,6 +23,16 @@ struct Settings {
   ComputeDevice device;
 };
 
+// A figure of a series over something, and what theory says of it.
+struct Point {
+  std::string series;
+  double x = 0;
+  double y = 0;
+  double error = 0;  // standard deviation by chance; 0: there is none
+  std::optional<double> theory = std::nullopt;
+  bool is_for_plots = false;  // one of many, not printed as text
+};
+
 // Collects rows and prints them as they come, as text or at the end as one JSON object.
 class Report {
  public:
@@ -29,6 +40,7 @@ class Report {
   void note(const std::string& line);
   void row(const std::string& name, const std::string& unit, const Rate& rate, double scale,
            const std::string& against, double ratio);
+  void point(const Point& point);
   void finish() const;
 
  private:
@@ -40,12 +52,15 @@ class Report {
   bool json_;
   std::vector<std::string> notes_;
   std::vector<Row> rows_;
+  std::vector<Point> points_;
 };
 
 void bench_kernels(const Settings& settings, Report& report);
 void bench_float_layers(const Settings& settings, Report& report);  // the last part of it
 void bench_noise(const Settings& settings, Report& report);
 void bench_model(const Settings& settings, Report& report);
+void bench_shaping(const Settings& settings, Report& report);
+void bench_theory(const Settings& settings, Report& report);
 void bench_update(const Settings& settings, Report& report);
 
 }  // namespace eggroll::bench

@@ -10,7 +10,7 @@
 #include "coordinator/bench/bench.hpp"
 #include "kernels/bfloat16.hpp"
 #include "kernels/buffer.hpp"
-#include "kernels/cpu/backend.hpp"
+#include "kernels/cpu/isa.hpp"
 #include "kernels/cpu/perturbed_linear.hpp"
 
 namespace eggroll::bench {
@@ -27,7 +27,7 @@ template <typename T>
 class FloatLayer {
  public:
   FloatLayer(size_t out, size_t in, uint32_t tensor)
-      : out_(out), in_(in), panels_(out * in), x_(kRows * in), y_(kRows * out) {
+      : out_(out), in_(in), panels_(cpu::panel_elements(out, in)), x_(kRows * in), y_(kRows * out) {
     const auto fill = [](std::span<T> values, const NoiseAddress& at, float scale) {
       for (size_t i = 0; i < values.size(); ++i)
         values[i] = from_float(scale * noise_element(at, static_cast<uint32_t>(i)), T{});
@@ -40,16 +40,16 @@ class FloatLayer {
     make_noise(rank4_, 4, tensor);
   }
 
-  void pure(const cpu::FloatIsa<T>& isa) { run(isa, rank1_, 1, 0); }
-  void rank1(const cpu::FloatIsa<T>& isa) { run(isa, rank1_, 1, kSigma); }
-  void rank4(const cpu::FloatIsa<T>& isa) { run(isa, rank4_, 4, kSigma); }
+  void pure(const cpu::FloatIsa<T>& isa) { run(isa, nullptr, 1); }
+  void rank1(const cpu::FloatIsa<T>& isa) { run(isa, &rank1_, 1); }
+  void rank4(const cpu::FloatIsa<T>& isa) { run(isa, &rank4_, 4); }
 
   double operations() const { return 2.0 * kRows * static_cast<double>(in_ * out_); }
 
  private:
   static constexpr float kSigma = 0.01f;
 
-  size_t stride(size_t noise_rank) const { return noise_rank * (in_ + out_); }
+  size_t stride(size_t noise_rank) const { return cpu::low_rank_elements(in_, out_, noise_rank); }
 
   void make_noise(Buffer<int8_t>& noise, size_t noise_rank, uint32_t tensor) {
     noise = Buffer<int8_t>(kPairs * stride(noise_rank));
@@ -62,17 +62,19 @@ class FloatLayer {
     cpu::choose_isa().noise({3, 0, rows.data(), rows.data() + rows.size()});
   }
 
-  void run(const cpu::FloatIsa<T>& isa, const Buffer<int8_t>& noise, size_t noise_rank,
-           float sigma) {
+  void run(const cpu::FloatIsa<T>& isa, const Buffer<int8_t>* noise, size_t noise_rank) {
+    rows_.clear();
+    const float scale = cpu::perturbation_scale(kSigma, noise_rank);
+    for (size_t row = 0; noise != nullptr && row < kRows; ++row)
+      rows_.push_back(
+          {noise->data() + row / 2 * stride(noise_rank), row % 2 == 0 ? scale : -scale});
     cpu::perturbed_linear(isa, {.x = x_.data(),
                                 .panels = panels_.data(),
                                 .rows = kRows,
                                 .in = in_,
                                 .out = out_,
-                                .noise = noise.data(),
-                                .noise_stride = stride(noise_rank),
+                                .noise = noise != nullptr ? rows_.data() : nullptr,
                                 .noise_rank = noise_rank,
-                                .sigma = sigma,
                                 .projection = projection_.data(),
                                 .y = y_.data()});
   }
@@ -81,11 +83,12 @@ class FloatLayer {
   Buffer<T> panels_, x_, y_;
   Buffer<int8_t> rank1_, rank4_;
   Buffer<float> projection_{4 * kRows};
+  std::vector<cpu::NoisyRow> rows_;
 };
 
 template <typename T>
 void measure_layers(const std::string& element, const Settings& settings, Report& report) {
-  const cpu::FloatIsa<T>& isa = cpu::choose_float_isa<T>();
+  const cpu::FloatIsa<T>& isa = cpu::float_isa_of<T>(cpu::choose_isa());
   report.note(fmt::format(
       "perturbed linear layer y = x W^T + s (x B) A^T, {}, {} rows, noise kept, instruction set {}",
       element, kRows, isa.name));

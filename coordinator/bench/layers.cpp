@@ -7,7 +7,7 @@
 
 #include "coordinator/bench/bench.hpp"
 #include "kernels/buffer.hpp"
-#include "kernels/cpu/backend.hpp"
+#include "kernels/cpu/isa.hpp"
 #include "kernels/fixed_point.hpp"
 
 namespace eggroll::bench {
@@ -110,8 +110,7 @@ void bench_kernels(const Settings& settings, Report& report) {
       "turn with the rest");
   report.note(
       "noise remade: for each call, that of the next layer beside the product of this one where "
-      "the "
-      "instruction set has it so, the rest before the call");
+      "the instruction set has it so, the rest before the call");
   constexpr struct {
     size_t out, in;
   } kShapes[] = {{64, 64}, {256, 64}, {256, 256}, {1024, 256}, {256, 1024}, {1024, 1024}};

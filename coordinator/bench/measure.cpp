@@ -20,6 +20,12 @@ double percentile(const std::vector<double>& sorted, double share) {
 
 }  // namespace
 
+Rate rate_of(std::vector<double> values) {
+  std::ranges::sort(values);
+  const double median = percentile(values, 0.5);
+  return {median, (percentile(values, 0.9) - percentile(values, 0.1)) / median};
+}
+
 std::vector<Rate> measure(const std::vector<Case>& cases, int repetitions, double slice_s) {
   std::vector<uint64_t> calls(cases.size(), 1);
   for (size_t c = 0; c < cases.size(); ++c) {
@@ -36,11 +42,7 @@ std::vector<Rate> measure(const std::vector<Case>& cases, int repetitions, doubl
     for (size_t c = 0; c < cases.size(); ++c)
       rates[c].push_back(cases[c].work * static_cast<double>(calls[c]) / run(cases[c], calls[c]));
   std::vector<Rate> result;
-  for (auto& r : rates) {
-    std::ranges::sort(r);
-    const double median = percentile(r, 0.5);
-    result.push_back({median, (percentile(r, 0.9) - percentile(r, 0.1)) / median});
-  }
+  for (auto& r : rates) result.push_back(rate_of(std::move(r)));
   return result;
 }
 

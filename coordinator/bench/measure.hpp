@@ -20,8 +20,10 @@ struct Rate {
   double spread = 0;  // (90th - 10th percentile) / median
 };
 
-// Runs each case `repetitions` times in turn, at least slice_s a time; one warm-up round comes
-// first.
+// Of one figure, from its repetitions; not none.
+Rate rate_of(std::vector<double> values);
+
+// Runs each case `repetitions` times in turn, at least slice_s a time; one warm-up round comes first.
 std::vector<Rate> measure(const std::vector<Case>& cases, int repetitions, double slice_s);
 
 }  // namespace eggroll::bench

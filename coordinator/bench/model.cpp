@@ -1,5 +1,5 @@
 // `eggroll bench model` and `eggroll bench update`: whole generations of the language model through
-// the Backend, as a run does them.
+// the engines, as a run does them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,14 +7,18 @@
 #include <numeric>
 #include <optional>
 
+#include "common/layout.hpp"
 #include "common/noise.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/bench/bench.hpp"
 #include "coordinator/shaping.hpp"
-#include "coordinator/step_size.hpp"
-#include "kernels/backend.hpp"
+#include "coordinator/tiles/own_pairs.hpp"
 #include "kernels/cpu/isa.hpp"
 #include "kernels/cpu/thread_team.hpp"
+#include "kernels/device.hpp"
+#include "kernels/int_rnn.hpp"
+#include "kernels/learner.hpp"
+#include "kernels/optimizers.hpp"
 
 namespace eggroll::bench {
 namespace {
@@ -23,14 +27,12 @@ namespace {
 double operations_per_token(const ParameterLayout& layout) {
   double operations = 0;
   for (const TensorSpec& t : layout.tensors())
-    if (t.kind == TensorKind::matrix) operations += 2.0 * static_cast<double>(t.size());
+    if (t.role == Role::matrix) operations += 2.0 * static_cast<double>(t.size());
   return operations;
 }
 
-std::unique_ptr<Backend> make_bench_backend(const Settings& s) {
-  return make_backend(
-      s.device.name,
-      {.shape = s.shape, .seed = 1, .threads = s.threads, .device_index = s.device.index});
+std::unique_ptr<Device> make_bench_device(const Settings& s) {
+  return make_device(s.device.name, {.threads = s.threads, .index = s.device.index});
 }
 
 // A population at work on made-up text.
@@ -38,11 +40,14 @@ class Bench {
  public:
   explicit Bench(const Settings& s)
       : settings_(s),
-        backend_(make_bench_backend(s)),
+        device_(make_bench_device(s)),
+        learner_(device_->make_learner({.layout = int_rnn_layout(s.shape), .seed = 1})),
+        model_(device_->make_int_rnn({.shape = s.shape, .seed = 1}, *learner_)),
         text_(std::max<uint64_t>(s.population / 2, 1) * (s.tokens + 1)),
-        score_(s.population) {
-    backend_->write_parameters(int_rnn_initial_parameters(s.shape, 1));
-    backend_->assign_pairs({0, s.population / 2});
+        fitness_(s.population) {
+    const std::vector<int8_t> start = int_rnn_initial_parameters(s.shape, 1);
+    learner_->write(0, std::as_bytes(std::span(start)));
+    model_->assign({0, s.population / 2});
     for (size_t i = 0; i < text_.size(); ++i)
       text_[i] =
           static_cast<uint8_t>('a' + (noise_element({7, 0, 0, 0}, static_cast<uint32_t>(i)) & 15));
@@ -50,57 +55,51 @@ class Bench {
 
   double evaluate() {
     Stopwatch watch;
-    backend_->evaluate({.generation = generation_,
-                        .noise_epoch = static_cast<uint32_t>(generation_),
-                        .segments = {.text = text_,
-                                     .slice_bytes = settings_.tokens + 1,
-                                     .position = 0,
-                                     .group_size = 2,
-                                     .tokens = settings_.tokens}},
-                       score_);
+    OwnPairs pairs({0, settings_.population / 2});
+    model_->evaluate({.generation = generation_,
+                      .noise_epoch = static_cast<uint32_t>(generation_),
+                      .segments = {.text = text_,
+                                   .slice_bytes = settings_.tokens + 1,
+                                   .position = 0,
+                                   .group_size = 2,
+                                   .tokens = settings_.tokens}},
+                     pairs);
+    fitness_ = pairs.fitness();
     return watch.elapsed_s();
   }
 
   // The update of the last evaluation: reconstruction and step.
   double update() {
-    std::vector<int32_t> difference(score_.size() / 2);
-    for (size_t j = 0; j < difference.size(); ++j)
-      difference[j] = score_[2 * j] - score_[2 * j + 1];
-    const ShapedPopulation shaped = shape(difference, FitnessRule::levels);
+    const ShapedPopulation shaped = shape(fitness_, {.rule = FitnessRule::levels});
     const int64_t threshold = 2 * noise_deviation(shaped.sum_squares, 1);
+    StepNumbers numbers;
+    numbers.put(Noise::low_rank, SigmaDelta::Numbers{threshold});
+    numbers.put(Noise::product, SigmaDelta::Numbers{threshold});
     Stopwatch watch;
-    backend_->reconstruct_and_step(static_cast<uint32_t>(generation_++), shaped.d,
-                                   {threshold, threshold});
-    backend_->take_changed();
+    learner_->reconstruct_and_step({static_cast<uint32_t>(generation_++), 0, shaped.d}, numbers);
+    learner_->take_changed();
     return watch.elapsed_s();
   }
 
   // The unperturbed model over as many tokens; with its exact loss, which evaluation does not have.
   double pure() {
     Stopwatch watch;
-    backend_->score_streams(text_, settings_.population / 2, 0, settings_.population / 2);
+    model_->score_streams(text_, settings_.population / 2, 0, settings_.population / 2);
     return watch.elapsed_s();
   }
 
   double tokens() const { return static_cast<double>(settings_.population) * settings_.tokens; }
   double pure_tokens() const { return tokens() / 2; }
-  Backend& backend() { return *backend_; }
 
  private:
   Settings settings_;
-  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<Learner> learner_;
+  std::unique_ptr<IntRnn> model_;
   std::vector<uint8_t> text_;
-  std::vector<int32_t> score_;
+  std::vector<double> fitness_;
   uint64_t generation_ = 0;
 };
-
-Rate rate_of(std::vector<double> values) {
-  std::ranges::sort(values);
-  const auto at = [&](double share) {
-    return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
-  };
-  return {at(0.5), (at(0.9) - at(0.1)) / at(0.5)};
-}
 
 // Operations a second of the register loop on all threads at once.
 double ceiling_of(cpu::ThreadTeam& team, double seconds) {
@@ -153,7 +152,7 @@ Generations run(const Settings& settings, bool beside_one_thread) {
 
 void describe(const Settings& s, Report& report) {
   report.note(fmt::format("int8 language model, {} layers x {}, population {}, {}", s.shape.layers,
-                          s.shape.width, s.population, make_bench_backend(s)->description()));
+                          s.shape.width, s.population, make_bench_device(s)->description()));
 }
 
 }  // namespace

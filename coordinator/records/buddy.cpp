@@ -4,27 +4,26 @@
 #include <utility>
 
 #include "common/check.hpp"
+#include "coordinator/records/state_slices.hpp"
 
 namespace eggroll {
 namespace {
 
-constexpr uint64_t kSliceBytes = 16 << 20;  // of states on their way
+using HeldByRank = std::vector<std::array<HeldCopy, 2>>;
 
-using HeldByRank = std::vector<std::array<HeldGuard, 2>>;
-
-uint64_t slot_bytes(const RunConfig& config) { return uint64_t{config.layers} * config.width; }
-uint64_t state_bytes(const RunConfig& config, uint64_t pairs) {
-  return pairs * state_slots_per_pair(config.carry) * slot_bytes(config);
+// Of the carried states of a pair; 0: there are none.
+uint64_t pair_bytes_of(const CarriedStates* carried) {
+  return carried ? carried->slots_per_pair() * carried->slot_bytes() : 0;
 }
 
-bool is_of(const HeldGuard& guard, uint64_t generation) {
-  return guard.is_held && guard.position.generation == generation;
+bool is_of(const HeldCopy& copy, uint64_t generation) {
+  return copy.is_held && copy.generation == generation;
 }
 
 // Who hands over the carried states of which pairs; the parts cover all pairs in order.
 struct Part {
   int rank = 0;
-  size_t guard = 0;    // of the rank's two
+  size_t copy = 0;     // of the rank's two
   bool is_own = true;  // among the rank's own states in it, or its neighbour's
   PairRange pairs;
   uint64_t from = 0;  // first pair of the range that the rank holds
@@ -37,17 +36,17 @@ std::vector<Part> parts_that_cover(const RunConfig& config, const HeldByRank& he
   for (uint64_t next = 0; next < config.pairs();) {
     Part best;
     // A rank's own states rather than the copy of them.
-    const auto consider = [&](size_t rank, size_t guard, bool is_own, const PairRange& range) {
+    const auto consider = [&](size_t rank, size_t copy, bool is_own, const PairRange& range) {
       if (range.count == 0 || range.first > next || range.end() <= next) return;
       if (best.pairs.count > 0 && (best.is_own || !is_own)) return;
-      best = {static_cast<int>(rank), guard, is_own, {next, range.end() - next}, range.first};
+      best = {static_cast<int>(rank), copy, is_own, {next, range.end() - next}, range.first};
     };
-    // After a loss while a guard was being kept, a rank may hold two of one generation.
+    // After a loss while a copy was being kept, a rank may hold two of one generation.
     for (size_t r = 0; r < held.size(); ++r)
-      for (size_t g = 0; g < 2; ++g)
-        if (is_of(held[r][g], generation)) {
-          consider(r, g, true, held[r][g].own);
-          consider(r, g, false, held[r][g].neighbour);
+      for (size_t c = 0; c < 2; ++c)
+        if (is_of(held[r][c], generation)) {
+          consider(r, c, true, held[r][c].own);
+          consider(r, c, false, held[r][c].neighbour);
         }
     if (best.pairs.count == 0) return {};
     parts.push_back(best);
@@ -63,51 +62,48 @@ PairRange intersection(const PairRange& a, const PairRange& b) {
 
 }  // namespace
 
-void Guards::keep(const RunConfig& config, Collectives& group, Task& task,
-                  const RunPosition& position) {
-  Backend& backend = task.backend();
-  Guard& guard = guards_[1 - newest_];
-  guard.held.is_held = false;
-  guard.parameters.resize(backend.layout().size());
-  guard.accumulators.resize(config.update == UpdateRule::sigma_delta ? guard.parameters.size() : 0);
-  backend.read_parameters(guard.parameters);
-  backend.read_accumulators(guard.accumulators);
+void BuddyCheckpoints::keep(const RunConfig& config, Collectives& group, Task& task,
+                            Learner& learner, uint64_t generation) {
+  Copy& copy = copies_[1 - newest_];
+  copy.held.is_held = false;
+  read_state(learner, config.update, copy.state);
 
   const int ranks = group.size();
   const PairRange own = pairs_of_rank(config.pairs(), group.rank(), ranks);
-  guard.own_states.resize(state_bytes(config, own.count));
-  backend.read_states(0, guard.own_states);
+  CarriedStates* carried = task.carried();
+  const uint64_t pair_bytes = pair_bytes_of(carried);
+  copy.own_states.resize(own.count * pair_bytes);
+  if (pair_bytes > 0) carried->read(0, copy.own_states);
   // Past the ranks of this node, as a node may be lost as a whole.
   const int here = group.ranks_on_this_node();
   const int distance = here < ranks ? here : 1 % ranks;
   PairRange neighbour;
   if (distance != 0) {
     neighbour = pairs_of_rank(config.pairs(), (group.rank() + ranks - distance) % ranks, ranks);
-    guard.neighbour_states.resize(state_bytes(config, neighbour.count));
-    group.shift(bytes_of(std::as_const(guard.own_states)), distance,
-                bytes_of(guard.neighbour_states));
+    copy.neighbour_states.resize(neighbour.count * pair_bytes);
+    group.shift(std::as_const(copy.own_states), distance, copy.neighbour_states);
   }
-  guard.held = {true, position, own, neighbour};
+  copy.held = {true, generation, own, neighbour};
   newest_ = 1 - newest_;
 }
 
-RunPosition Guards::restore(const RunConfig& config, Collectives& group, Task& task,
-                            uint64_t generation, const HeldByRank& held) {
+void BuddyCheckpoints::restore(const RunConfig& config, Collectives& group, Task& task,
+                               Learner& learner, uint64_t generation, const HeldByRank& held) {
   const auto mine =
-      std::ranges::find_if(guards_, [&](const Guard& g) { return is_of(g.held, generation); });
-  require(mine != guards_.end(), "every rank holds the guard that is restored");
-  newest_ = static_cast<size_t>(mine - guards_.begin());
-  Backend& backend = task.backend();
+      std::ranges::find_if(copies_, [&](const Copy& c) { return is_of(c.held, generation); });
+  require(mine != copies_.end(), "every rank holds the copy that is restored");
+  newest_ = static_cast<size_t>(mine - copies_.begin());
+  write_state(learner, mine->state);
+  CarriedStates* carried = task.carried();
+  if (!carried) return;
   const PairRange now = pairs_of_rank(config.pairs(), group.rank(), group.size());
-  backend.assign_pairs(now);
-  backend.write_parameters(mine->parameters);
-  backend.write_accumulators(mine->accumulators);
-  if (state_bytes(config, 1) == 0) return mine->held.position;
+  carried->assign(now);
+  const uint64_t pair_bytes = pair_bytes_of(carried);
+  if (pair_bytes == 0) return;
 
-  const uint64_t pair_bytes = state_bytes(config, 1);
   const uint64_t slice_pairs = std::max<uint64_t>(1, kSliceBytes / pair_bytes);
   std::vector<size_t> up(static_cast<size_t>(group.size())), down(up.size());
-  std::vector<int8_t> leaving, passing, arriving;
+  std::vector<std::byte> leaving, passing, arriving;
   for (const Part& part : parts_that_cover(config, held, generation))
     for (int r = 0; r < group.size(); ++r) {
       const PairRange meet =
@@ -115,7 +111,7 @@ RunPosition Guards::restore(const RunConfig& config, Collectives& group, Task& t
       for (uint64_t first = meet.first; first < meet.end(); first += slice_pairs) {
         const size_t bytes = std::min(slice_pairs, meet.end() - first) * pair_bytes;
         leaving.resize(group.rank() == part.rank ? bytes : 0);
-        const Guard& source = guards_[part.guard];
+        const Copy& source = copies_[part.copy];
         if (group.rank() == part.rank)
           std::copy_n((part.is_own ? source.own_states : source.neighbour_states).begin() +
                           static_cast<ptrdiff_t>((first - part.from) * pair_bytes),
@@ -128,27 +124,26 @@ RunPosition Guards::restore(const RunConfig& config, Collectives& group, Task& t
           up[static_cast<size_t>(part.rank)] = down[static_cast<size_t>(r)] = bytes;
           passing.resize(group.rank() == 0 ? bytes : 0);
           arriving.resize(group.rank() == r ? bytes : 0);
-          group.gather(bytes_of(std::as_const(leaving)), up, bytes_of(passing));
-          group.scatter(bytes_of(std::as_const(passing)), down, bytes_of(arriving));
+          group.gather(leaving, up, passing);
+          group.scatter(passing, down, arriving);
         }
         if (group.rank() == r)
-          backend.write_states((first - now.first) * state_slots_per_pair(config.carry), arriving);
+          carried->write((first - now.first) * carried->slots_per_pair(), arriving);
       }
     }
-  return mine->held.position;
 }
 
-std::optional<uint64_t> common_guard(const RunConfig& config, const HeldByRank& held,
-                                     uint64_t latest) {
+std::optional<uint64_t> common_copy(const RunConfig& config, bool carries_states,
+                                    const HeldByRank& held, uint64_t latest) {
   std::optional<uint64_t> newest;
-  for (const HeldGuard& candidate : held.front()) {
-    const uint64_t generation = candidate.position.generation;
+  for (const HeldCopy& candidate : held.front()) {
+    const uint64_t generation = candidate.generation;
     if (!candidate.is_held || generation > latest || (newest && generation <= *newest)) continue;
     const bool is_with_all = std::ranges::all_of(held, [&](const auto& two) {
       return is_of(two[0], generation) || is_of(two[1], generation);
     });
     if (!is_with_all) continue;
-    if (state_bytes(config, 1) > 0 && parts_that_cover(config, held, generation).empty()) continue;
+    if (carries_states && parts_that_cover(config, held, generation).empty()) continue;
     newest = generation;
   }
   return newest;

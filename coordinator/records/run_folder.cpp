@@ -23,7 +23,7 @@
 #include "common/files/checkpoint.hpp"
 #include "common/files/checkpoint_folder.hpp"
 #include "common/messages/collectives.hpp"
-#include "coordinator/records/snapshots.hpp"
+#include "coordinator/records/open_checkpoint.hpp"
 
 namespace eggroll {
 namespace {
@@ -179,7 +179,8 @@ void check_run_folder(const RunConfig& config) {
         config.run, config.run));
 }
 
-RunFolder::RunFolder(const RunConfig& config, bool replaces_lost) : run_(config.run) {
+RunFolder::RunFolder(const RunConfig& config, const std::string& config_text, bool replaces_lost)
+    : run_(config.run) {
   std::error_code error;
   fs::create_directories(run_, error);
   if (error)
@@ -187,7 +188,7 @@ RunFolder::RunFolder(const RunConfig& config, bool replaces_lost) : run_(config.
   lock_ = std::make_unique<Lock>(fs::path(run_) / "lock", replaces_lost, taken_over_);
   const fs::path path = fs::path(run_) / "config.ini";
   std::ofstream file(path, std::ios::trunc);
-  file << write_config(config);
+  file << config_text;
   file.close();
   if (file) return;
   has_ended_ = true;
@@ -195,13 +196,13 @@ RunFolder::RunFolder(const RunConfig& config, bool replaces_lost) : run_(config.
 }
 
 RunFolder::~RunFolder() {
-  if (!has_ended_) say(RunState::failed, 1, 0, "ended by an error");
+  if (!has_ended_) say(RunStatus::failed, 1, 0, "ended by an error");
 }
 
-void RunFolder::say(RunState state, int exit_code, uint64_t generation,
+void RunFolder::say(RunStatus state, int exit_code, uint64_t generation,
                     const std::string& message) {
   constexpr const char* kNames[] = {"running", "finished", "stopped", "failed"};
-  has_ended_ = state != RunState::running;
+  has_ended_ = state != RunStatus::running;
   nlohmann::ordered_json json = {{"state", kNames[static_cast<int>(state)]},
                                  {"exit_code", exit_code},
                                  {"generation", generation},

@@ -18,14 +18,14 @@ bool holds_checkpoints(const RunConfig& config);
 // ConfigError.
 void check_run_folder(const RunConfig& config);
 
-enum class RunState { running, finished, stopped, failed };
+enum class RunStatus { running, finished, stopped, failed };
 
 class RunFolder {
  public:
-  // Makes the folder where there is none, takes its lock and writes config.ini. Throws ConfigError
-  // when another process holds it. replaces_lost: the holder is known to be lost, as rank 0 of this
-  // very run was.
-  RunFolder(const RunConfig& config, bool replaces_lost);
+  // Makes the folder where there is none, takes its lock and writes config_text as config.ini.
+  // Throws ConfigError when another process holds it. replaces_lost: the holder is known to be
+  // lost, as rank 0 of this very run was.
+  RunFolder(const RunConfig& config, const std::string& config_text, bool replaces_lost);
   // Lets go of the folder. A run that has said nothing of its end has failed.
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -34,7 +34,7 @@ class RunFolder {
   // A line about a lock that a killed process left here; empty: there was none.
   const std::string& taken_over() const { return taken_over_; }
   // Writes status.json; a disk that does not take it is no reason to end.
-  void say(RunState state, int exit_code, uint64_t generation, const std::string& message = "");
+  void say(RunStatus state, int exit_code, uint64_t generation, const std::string& message = "");
 
  private:
   class Lock;

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -62,12 +61,18 @@ bool output_is_terminal() {
   return false;
 }
 
-Validation validation_of(const StreamScores& scores, uint64_t generation, double seconds) {
-  const auto tokens = static_cast<double>(scores.tokens);
-  return {.generation = generation,
-          .bits_per_byte = static_cast<double>(scores.loss_2e24) / 16777216.0 / tokens,
-          .integer_bits_per_byte = static_cast<double>(-scores.score_sum) / 16.0 / tokens,
-          .seconds = seconds};
+std::string labelled(const std::vector<Metric>& metrics) {
+  std::vector<const Metric*> shown;
+  for (const Metric& metric : metrics)
+    if (!metric.label.empty()) shown.push_back(&metric);
+  std::string text;
+  for (size_t i = 0; i < shown.size(); ++i) {
+    text += fmt::format("{}{} {:.3f}", i == 0 ? "" : "  ", shown[i]->label, shown[i]->value);
+    // A unit stands behind the last of those that share it.
+    const bool is_last = i + 1 == shown.size() || shown[i + 1]->unit != shown[i]->unit;
+    if (is_last && !shown[i]->unit.empty()) text += ' ' + shown[i]->unit;
+  }
+  return text;
 }
 
 RunLog::RunLog(const RunConfig& config, uint64_t completed, size_t parameters)
@@ -91,20 +96,23 @@ void RunLog::complain(const std::string& line) {
 
 void RunLog::validated(const Validation& validation) {
   validation_ = validation;
-  if (validation.generation == 0)
-    say(fmt::format("generation 0: validation {:.3f} bits/byte", validation.bits_per_byte));
+  if (validation.generation == 0) say("generation 0: " + labelled(validation.metrics));
 }
 
-void RunLog::show_progress(uint64_t generation, double train_bits, double changed_share) {
+void RunLog::show_progress(uint64_t generation, const GenerationExtras& extras,
+                           double changed_share) {
   const double elapsed = watch_.elapsed_s();
   const double rate = static_cast<double>(generation - completed_) / elapsed;
-  const double members = rate * static_cast<double>(config_.population);
+  std::vector<Metric> metrics = extras.train;
+  if (validation_)
+    metrics.insert(metrics.end(), validation_->metrics.begin(), validation_->metrics.end());
   const std::string line = fmt::format(
-      "generation {}/{}  train {:.3f}{} bits/byte  changed {:.2f}%  {} members/s  {} tokens/s  {} "
-      "left",
-      generation, config_.generations, train_bits,
-      validation_ ? fmt::format("  validation {:.3f}", validation_->bits_per_byte) : "",
-      100 * changed_share, short_number(members), short_number(members * config_.tokens_per_update),
+      "generation {}/{}  {}  changed {:.2f}%  {} members/s  {}{} left", generation,
+      config_.generations, labelled(metrics), 100 * changed_share,
+      short_number(rate * static_cast<double>(config_.population)),
+      extras.work
+          ? fmt::format("{} {}/s  ", short_number(rate * extras.work->amount), extras.work->unit)
+          : "",
       duration(static_cast<double>(config_.generations - generation) / rate));
   show(terminal_ ? fmt::format("\r\033[K{}", line) : line + "\n");
   line_is_open_ = terminal_;
@@ -113,52 +121,46 @@ void RunLog::show_progress(uint64_t generation, double train_bits, double change
 
 void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& record,
                         const GenerationExtras& extras) {
-  const double tokens = static_cast<double>(config_.population) * config_.tokens_per_update;
   const uint64_t generation = plan.generation + 1;
-  // Known for each encoding: every rank reports the sum of its scores. Integer score, floored log2:
-  // about 0.03 too low.
-  const double train_bits = static_cast<double>(-record.score_sum) / 16.0 / tokens;
   const double changed_share =
       static_cast<double>(record.update.changed) / static_cast<double>(parameters_);
-  nlohmann::ordered_json json = {
-      {"generation", generation},
-      {"elapsed_s", watch_.elapsed_s()},
-      {"generation_s", extras.generation_s},
-      {"train_integer_bits_per_byte", train_bits},
-      {"changed_parameters", record.update.changed},
-      {"changed_share", changed_share},
-      {"ties", record.ties},
-      {"active_pairs", record.active_pairs},
-      {"sum_squares", record.shaped.sum_squares},
-      {"alpha", extras.alpha},
-      {"matrix_threshold", record.shaped.matrix_threshold},
-      {"evaluate_s", record.evaluate_s},
-      {"slowest_evaluate_s", record.slowest_evaluate_s},
-      {"usual_tile_s", record.usual_tile_s},
-      {"slowest_tile_s", record.slowest_tile_s},
-      {"slowest_rank", record.slowest_rank},
-      {"tiles_given_again", record.tiles_given_again},
-      {"gather_s", record.gather_s},
-      {"shape_s", record.shape_s},
-      {"scatter_s", record.scatter_s},
-      {"update_s", record.update.reconstruct_s},
-      {"all_reduce_s", record.update.all_reduce_s},
-      {"step_s", record.update.step_s},
-      {"checkpoint_s", extras.checkpoint_s},
-      {"ranks", extras.ranks},
-      {"guard_s", extras.guard_s},
-      {"members_per_s", static_cast<double>(config_.population) / extras.generation_s},
-      {"tokens_per_s", tokens / extras.generation_s},
-      {"bytes_sent", record.bytes_sent - bytes_sent_before_},
-      {"sums_travel_wide", record.update.sums_travel_wide},
-  };
+  nlohmann::ordered_json json = {{"generation", generation},
+                                 {"elapsed_s", watch_.elapsed_s()},
+                                 {"generation_s", extras.generation_s}};
+  for (const Metric& metric : extras.train) json[metric.name] = metric.value;
+  json["changed_parameters"] = record.update.changed;
+  json["changed_share"] = changed_share;
+  json["ties"] = record.ties;
+  json["active_pairs"] = record.active_pairs;
+  json["sum_squares"] = record.shaped.sum_squares;
+  for (const auto& [name, value] : extras.of_optimizer) json[name] = value;
+  json.update({{"evaluate_s", record.evaluate_s},
+               {"slowest_evaluate_s", record.slowest_evaluate_s},
+               {"usual_tile_s", record.usual_tile_s},
+               {"slowest_tile_s", record.slowest_tile_s},
+               {"slowest_rank", record.slowest_rank},
+               {"tiles_given_again", record.tiles_given_again},
+               {"gather_s", record.gather_s},
+               {"shape_s", record.shape_s},
+               {"scatter_s", record.scatter_s},
+               {"update_s", record.update.reconstruct_s},
+               {"all_reduce_s", record.update.all_reduce_s},
+               {"step_s", record.update.step_s},
+               {"checkpoint_s", extras.checkpoint_s},
+               {"ranks", extras.ranks},
+               {"guard_s", extras.guard_s},
+               {"members_per_s", static_cast<double>(config_.population) / extras.generation_s}});
+  if (extras.work) json[extras.work->unit + "_per_s"] = extras.work->amount / extras.generation_s;
+  json["bytes_sent"] = record.bytes_sent - bytes_sent_before_;
+  json["sums_travel_wide"] = record.update.sums_travel_wide;
+  json["sigma"] = plan.sigma;
+  json["not_finite"] = record.fitness.not_finite;
   bytes_sent_before_ = record.bytes_sent;
   for (const SnapshotOutcome& each : extras.written)
     json["checkpoints_written"].push_back(
         {{"generation", each.generation}, {"write_s", each.write_s}, {"bytes", each.bytes}});
   if (extras.validation) {
-    json["validation_bits_per_byte"] = extras.validation->bits_per_byte;
-    json["validation_integer_bits_per_byte"] = extras.validation->integer_bits_per_byte;
+    for (const Metric& metric : extras.validation->metrics) json[metric.name] = metric.value;
     json["validation_s"] = extras.validation->seconds;
   }
   if (!extras.slow_ranks.empty()) json["slow_ranks"] = extras.slow_ranks;
@@ -174,9 +176,11 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
   }
   metrics_->append(json.dump());
   recorded_ = generation;
+  members_ += static_cast<double>(config_.population);
+  if (extras.work) work_ = {extras.work->unit, extras.work->amount + (work_ ? work_->amount : 0)};
   const double since = watch_.elapsed_s() - last_shown_s_;
   if (generation == config_.generations || (terminal_ ? since > 0.2 : since > 10.0))
-    show_progress(generation, train_bits, changed_share);
+    show_progress(generation, extras, changed_share);
 }
 
 void RunLog::go_back_to(uint64_t completed) {

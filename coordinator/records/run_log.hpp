@@ -1,32 +1,28 @@
-// What a person and a program see of a run; rank 0 only. On a terminal one progress line that
-// renews itself, elsewhere plain lines; metrics.jsonl holds one record a generation, `summary` the
-// end.
+// What a person and a program see of a run; rank 0 only. On a terminal one progress line that renews
+// itself, elsewhere plain lines; metrics.jsonl holds one record a generation, `summary` the end.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/config.hpp"
 #include "common/stopwatch.hpp"
-#include "coordinator/generation.hpp"
+#include "coordinator/generation_record.hpp"
 #include "coordinator/records/metrics_file.hpp"
 #include "coordinator/records/snapshot_writer.hpp"
-#include "kernels/backend.hpp"
+#include "worker/task.hpp"
 
 namespace eggroll {
 
 struct Validation {
-  uint64_t generation = 0;   // completed before it
-  double bits_per_byte = 0;  // exact, from the integer logits
-  double integer_bits_per_byte =
-      0;  // from the integer scores; about 0.03 too low, as log2 is floored
+  uint64_t generation = 0;  // completed before it
+  std::vector<Metric> metrics;
   double seconds = 0;
 };
-
-Validation validation_of(const StreamScores& scores, uint64_t generation, double seconds);
 
 // The ranks that are left after a loss have come together again.
 struct Regrouping {
@@ -35,12 +31,15 @@ struct Regrouping {
   std::vector<std::string> lost;
 };
 
+// What is told of a generation beside its record.
 struct GenerationExtras {
   double generation_s = 0;
-  double alpha = 0;
+  std::vector<Metric> train;                                 // of the task
+  std::optional<Work> work;                                  // of the task
+  std::vector<std::pair<std::string, double>> of_optimizer;  // name and value
   int ranks = 1;
-  std::vector<std::string> slow_ranks;   // by name
-  double guard_s = 0;                    // keeping the guard (survive); part of generation_s
+  std::vector<std::string> slow_ranks;  // by name
+  double guard_s = 0;  // keeping the buddy checkpoint (survive); part of generation_s
   std::vector<Regrouping> regroupings;   // that led to this generation
   double checkpoint_s = 0;               // how long a checkpoint held up the run; 0: none was begun
   std::vector<SnapshotOutcome> written;  // checkpoints that have come to the disk since the last
@@ -67,9 +66,13 @@ class RunLog {
   MetricsFile& metrics() { return *metrics_; }
   const std::optional<Validation>& last_validation() const { return validation_; }
   double elapsed_s() const { return watch_.elapsed_s(); }
+  // What was evaluated since this log began, generations that were done again too.
+  double members() const { return members_; }
+  // All that was gone through meanwhile; nothing where the task counts none.
+  const std::optional<Work>& work() const { return work_; }
 
  private:
-  void show_progress(uint64_t generation, double train_bits, double changed_share);
+  void show_progress(uint64_t generation, const GenerationExtras& extras, double changed_share);
 
   const RunConfig config_;
   uint64_t completed_;  // when this log began, or went back to
@@ -82,7 +85,12 @@ class RunLog {
   bool line_is_open_ = false;
   uint64_t bytes_sent_before_ = 0;
   std::optional<Validation> validation_;
+  double members_ = 0;
+  std::optional<Work> work_;
 };
+
+// The metrics that have a label, as on the progress line: "train 3.252  validation 3.406 bits/byte".
+std::string labelled(const std::vector<Metric>& metrics);
 
 // Whether a person watches: standard output is a terminal. Open MPI gives its ranks
 // pseudo-terminals, so under mpirun its own output counts.

@@ -35,7 +35,7 @@ struct SnapshotWriter::Shared {
   bool is_ending = false;
   bool has_failed = false;  // the disk: slices are dropped
   std::optional<SnapshotStart> start;
-  std::deque<std::vector<int8_t>> slices;
+  std::deque<std::vector<std::byte>> slices;
   uint64_t queued_bytes = 0;  // of the slices, and of the one in the thread's hands
   std::vector<SnapshotOutcome> outcomes;
   Stopwatch since_begin;
@@ -66,12 +66,9 @@ struct SnapshotWriter::Shared {
     outcome.generation = from.header.generation;
     try {
       const std::filesystem::path path = checkpoint_path(settings.run, outcome.generation);
-      from.header.parameters_digest = parameters_digest(from.parameters, from.accumulators);
-      CheckpointWriter writer(path, settings.layout, settings.shape, from.header, from.parameters,
-                              from.accumulators);
-      from.parameters = {};
-      from.accumulators = {};
-      for (std::vector<int8_t> slice; next_slice(slice);) writer.append_states(slice);
+      CheckpointWriter writer(path, from.layout, from.header, from.state.spans());
+      from.state = {};
+      for (std::vector<std::byte> slice; next_slice(slice);) writer.append_states(slice);
       if (is_abandoned()) return outcome;  // and the file goes with its writer
       writer.finish();
       std::error_code ignored;
@@ -90,7 +87,7 @@ struct SnapshotWriter::Shared {
   }
 
   // False when the states are complete, or abandoned.
-  bool next_slice(std::vector<int8_t>& slice) {
+  bool next_slice(std::vector<std::byte>& slice) {
     std::unique_lock lock(mutex);
     queued_bytes -= slice.size();
     slice = {};
@@ -155,7 +152,7 @@ void SnapshotWriter::begin(SnapshotStart start) {
   shared_->changed.notify_all();
 }
 
-void SnapshotWriter::append_states(std::vector<int8_t> values) {
+void SnapshotWriter::append_states(std::vector<std::byte> values) {
   std::unique_lock lock(shared_->mutex);
   require(shared_->stage == Stage::begun, "snapshot: states after begin and before commit");
   const auto has_room = [&] {

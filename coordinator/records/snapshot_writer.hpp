@@ -1,5 +1,5 @@
 // Brings snapshots to the disk in a thread of its own, so that the generations go on meanwhile.
-// Rank 0 hands over parameters, accumulators and slices of states; all of HDF5, checksums, syncing,
+// Rank 0 hands over what is learnt and slices of states; all of HDF5, checksums, syncing,
 // renaming and pruning is the thread's. It sends no messages. One snapshot at a time; the slices
 // that wait take no more memory than the budget, beyond which append_states waits for the disk.
 //
@@ -18,17 +18,17 @@
 #include <vector>
 
 #include "common/files/checkpoint.hpp"
-#include "common/parameters.hpp"
+#include "common/layout.hpp"
 
 namespace eggroll {
 
 inline constexpr uint64_t kSnapshotBudgetBytes = uint64_t{256} << 20;
 
-// What a checkpoint begins with. The writer fills in header.parameters_digest.
+// What a checkpoint begins with.
 struct SnapshotStart {
   CheckpointHeader header;
-  std::vector<int8_t> parameters;
-  std::vector<int32_t> accumulators;  // empty: the rule has none
+  ParameterLayout layout;
+  RunArenas state;
 };
 
 struct SnapshotOutcome {
@@ -41,8 +41,6 @@ struct SnapshotOutcome {
 
 struct SnapshotWriterSettings {
   std::filesystem::path run;
-  IntRnnShape shape;
-  ParameterLayout layout;
   uint64_t keep_checkpoints = 1;
   uint64_t budget_bytes = kSnapshotBudgetBytes;
 };
@@ -59,7 +57,7 @@ class SnapshotWriter {
   // Waits for the one before.
   void begin(SnapshotStart start);
   // The next states in the order of the members, in whole slots.
-  void append_states(std::vector<int8_t> values);
+  void append_states(std::vector<std::byte> values);
   void commit();
   // The one begun and not committed, if any. Does not wait.
   void abandon();

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "common/files/checkpoint_folder.hpp"
-#include "coordinator/records/snapshots.hpp"
 
 namespace eggroll {
 namespace {
@@ -22,7 +21,7 @@ Storage::Storage(const RunConfig& config, uint64_t completed, MetricsFile& metri
     : config_(config),
       metrics_(metrics),
       complain_(std::move(complain)),
-      writer_(snapshot_settings(config)) {
+      writer_({.run = config.run, .keep_checkpoints = config.keep_checkpoints}) {
   if (config.resume.empty()) return;
   const std::filesystem::path here = checkpoint_path(config.run, completed);
   std::error_code error;

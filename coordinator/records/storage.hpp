@@ -6,8 +6,7 @@
 // Between two generations, on rank 0:
 //   review()                what the disk has done since; may make must_stop() true
 //   takes_checkpoint(...)   true: the next act of all ranks is start_snapshot(..., &writer())
-//   settle()                at the end of the run: what is under way comes to the disk, or has
-//   failed
+//   settle()                at the end of the run: what is under way comes to the disk, or has failed
 // and in the end failure() is the run's verdict.
 #pragma once
 
@@ -25,11 +24,8 @@
 
 namespace eggroll {
 
-enum class CheckpointWish {
-  none,
-  asked,
-  last
-};  // beside those due by generations and by the clock
+// For a checkpoint beside those due by generations and by the clock.
+enum class CheckpointWish { none, asked, last };
 
 class Storage {
  public:

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/messages/collectives.hpp"
-#include "coordinator/generation.hpp"
+#include "coordinator/generation_record.hpp"
 
 namespace eggroll {
 

@@ -15,11 +15,11 @@
 #include <thread>
 
 #include "common/check.hpp"
+#include "common/exit_codes.hpp"
 #include "common/files/checkpoint_folder.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/records/metrics_file.hpp"
 #include "coordinator/supervise/job_process.hpp"
-#include "coordinator/train.hpp"
 
 namespace eggroll {
 namespace {

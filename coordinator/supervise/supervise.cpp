@@ -1,6 +1,5 @@
-// `eggroll supervise`: keeps a training job going. It starts the job, and again when it dies or
-// hangs, until the run has ended; the run itself goes on from its newest checkpoint
-// (--auto-resume).
+// `eggroll supervise`: keeps a training job going. It starts the job, and again when it dies or hangs,
+// until the run has ended; the run itself goes on from its newest checkpoint (--auto-resume).
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -9,25 +8,29 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <sstream>
+#include <limits>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "common/check.hpp"
+#include "common/command_line.hpp"
 #include "common/config.hpp"
 #include "common/stopwatch.hpp"
-#include "coordinator/command_line.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/supervise/job_process.hpp"
 #include "coordinator/supervise/job_watch.hpp"
+#include "worker/tasks.hpp"
 
 namespace eggroll {
 namespace {
 
 namespace fs = std::filesystem;
-namespace po = boost::program_options;
 
+constexpr const char* kTitle =
+    "Keeps a training job going: starts it again when it dies or hangs.\n\n"
+    "  eggroll supervise [options] -- mpirun ... eggroll train ...\n";
 constexpr double kProbeFor_s = 10;  // for a host to answer
 constexpr int kLoop = 2;            // deaths in a row without a generation between them
 
@@ -40,7 +43,7 @@ struct Assignment {
   RunConfig run;
   std::vector<std::string> command;
   std::vector<Host> hosts;
-  std::string probe;
+  std::string probe = "ssh -o BatchMode=yes -o ConnectTimeout=3 {host} true";
   uint64_t max_restarts = 100;
   double hang_after_s = 300;
 };
@@ -50,7 +53,7 @@ void say(const std::string& line) {
   std::fflush(stdout);
 }
 
-// ---- the command line
+// ---- the command line ----
 
 std::vector<Host> parse_hosts(const std::string& text) {
   std::vector<Host> hosts;
@@ -80,31 +83,25 @@ bool holds(const std::vector<std::string>& words, std::string_view part) {
                              [&](const auto& w) { return w.find(part) != std::string::npos; });
 }
 
-Assignment parse(std::vector<std::string> own, const std::vector<std::string>& command,
-                 po::options_description& options, bool& wants_help) {
+// None: --help was there, and has been printed.
+std::optional<Assignment> parse(const std::vector<std::string>& own,
+                                const std::vector<std::string>& command) {
   Assignment job;
   std::string hosts;
-  options.add_options()("max-restarts",
-                        po::value(&job.max_restarts)->default_value(100)->value_name("N"),
-                        "how often the job is started again at most")(
-      "hang-after", po::value(&job.hang_after_s)->default_value(300)->value_name("S"),
-      "seconds without a generation, validation or checkpoint after which the job counts as hung "
-      "(and no less than ten times the longest generation so far, and 30 s until it has begun)")(
-      "hosts", po::value(&hosts)->value_name("H:N,..."),
-      "hosts with their ranks, for {hosts} and {ranks} in the command; those that do not answer "
-      "are left out of a start")(
-      "probe",
-      po::value(&job.probe)
-          ->default_value("ssh -o BatchMode=yes -o ConnectTimeout=3 {host} true")
-          ->value_name("COMMAND"),
-      "how a host is asked whether it is there");
-  const po::variables_map values = parse_command("supervise", options, own);
-  wants_help = values.count("help") != 0;
-  if (wants_help) return job;
+  Options options;
+  options.number("max-restarts", job.max_restarts, 0, std::numeric_limits<uint64_t>::max(),
+                 "how often the job is started again at most");
+  options.number(
+      "hang-after", job.hang_after_s, 1.0, 1e9,
+      "seconds without a generation, validation or checkpoint after which the job counts as "
+      "hung (and no less than ten times the longest generation so far, and 30 s until it has "
+      "begun)");
+  options.path("hosts", hosts, "H:N,...",
+               "hosts with their ranks, for {hosts} and {ranks} in the command; those that do not "
+               "answer are left out of a start");
+  options.path("probe", job.probe, "COMMAND", "how a host is asked whether it is there");
+  if (!parse_command("supervise", kTitle, options, own)) return std::nullopt;
 
-  if (job.hang_after_s < 1)
-    throw ConfigError(fmt::format(
-        "supervise: hang-after = {}: allowed are numbers from 1, in seconds", job.hang_after_s));
   if (command.empty())
     throw ConfigError(
         "supervise: needed is the command of the job, as in eggroll supervise -- "
@@ -116,7 +113,7 @@ Assignment parse(std::vector<std::string> own, const std::vector<std::string>& c
     throw ConfigError(
         fmt::format("supervise: the command starts no eggroll train: {}", fmt::join(command, " ")));
   const std::vector<std::string> arguments(train + 1, command.end());
-  const ParsedConfig parsed = parse_train_config(arguments);
+  const ParsedConfig parsed = parse_train_config(arguments, option_catalogue());
   job.run = parsed.config;
   job.command = command;
   if (!job.run.resume.empty()) {
@@ -127,7 +124,7 @@ Assignment parse(std::vector<std::string> own, const std::vector<std::string>& c
                       job.run.resume));
     if (!parsed.given.contains("run")) job.run.run = job.run.resume;
   } else {
-    validate_config(job.run, parsed.given);
+    validate_config(job.run, option_catalogue(), parsed.given);
     if (!job.run.auto_resume) job.command.push_back("--auto-resume");
   }
   const bool has_places = holds(command, "{hosts}") || holds(command, "{ranks}");
@@ -137,7 +134,7 @@ Assignment parse(std::vector<std::string> own, const std::vector<std::string>& c
   return job;
 }
 
-// ---- starts
+// ---- starts ----
 
 std::string replaced(std::string text, std::string_view place, const std::string& value) {
   for (size_t at = 0; (at = text.find(place, at)) != std::string::npos; at += value.size())
@@ -207,18 +204,9 @@ int supervise_command(const std::vector<std::string>& arguments) {
   const auto dashes = std::ranges::find(arguments, "--");
   const std::vector<std::string> command(dashes == arguments.end() ? dashes : std::next(dashes),
                                          arguments.end());
-  po::options_description options("Options", 100, 50);
-  bool wants_help = false;
-  const Assignment job = parse({arguments.begin(), dashes}, command, options, wants_help);
-  if (wants_help) {
-    fmt::print(
-        "Keeps a training job going: starts it again when it dies or hangs.\n\n"
-        "  eggroll supervise [options] -- mpirun ... eggroll train ...\n\n");
-    std::ostringstream text;
-    text << options;
-    fmt::print("{}", text.str());
-    return 0;
-  }
+  const std::optional<Assignment> assignment = parse({arguments.begin(), dashes}, command);
+  if (!assignment) return 0;
+  const Assignment& job = *assignment;
 
   adopt_orphans();
   take_requests();

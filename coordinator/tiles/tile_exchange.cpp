@@ -1,11 +1,9 @@
 #include "coordinator/tiles/tile_exchange.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <future>
-#include <numeric>
 #include <set>
 
 #include "common/check.hpp"
@@ -20,24 +18,20 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kTellEvery_s = 0.02;  // finished tiles are a sign of life
-constexpr size_t kMostResults = 1024;  // in a letter
+constexpr size_t kMostResults = 1024;  // in one mail
 
-// In front of the results of a letter to rank 0.
-struct Told {
+// In front of the results in mail to rank 0.
+struct ResultsHead {
   uint32_t asks = 0;
   uint32_t results = 0;
 };
 // In front of the fitness of a tile.
-struct ToldTile {
+struct ResultHead {
   uint64_t tile = 0;
   double seconds = 0;
-  int64_t score_sum = 0;
+  Tally tally;
 };
-static_assert(sizeof(ToldTile) == kLetterBytesOfATile);
-
-int64_t sum_of(const std::vector<int32_t>& fitness) {
-  return std::accumulate(fitness.begin(), fitness.end(), int64_t{0});
-}
+static_assert(sizeof(ResultHead) == kMailBytesOfATile);
 
 template <typename T>
 void append(std::vector<std::byte>& bytes, const T& value) {
@@ -48,7 +42,7 @@ void append(std::vector<std::byte>& bytes, const T& value) {
 // Takes a value off the front.
 template <typename T>
 T take(std::span<const std::byte>& bytes) {
-  require(bytes.size() >= sizeof(T), "a whole letter");
+  require(bytes.size() >= sizeof(T), "whole mail");
   T value;
   std::memcpy(&value, bytes.data(), sizeof value);
   bytes = bytes.subspan(sizeof value);
@@ -59,9 +53,7 @@ T take(std::span<const std::byte>& bytes) {
 class Evaluating {
  public:
   Evaluating(const GenerationPlan& plan, Task& task, TileShelf& shelf)
-      : shelf_(shelf), done_(std::async(std::launch::async, [&, this] {
-          task.evaluate_tiles(plan, shelf, [this] { return is_over_.load(); });
-        })) {}
+      : shelf_(shelf), done_(std::async(std::launch::async, [&] { task.evaluate(plan, shelf); })) {}
   ~Evaluating() { end(); }
 
   bool has_ended() const {
@@ -75,23 +67,21 @@ class Evaluating {
 
  private:
   void end() {
-    is_over_ = true;
-    shelf_.close();
+    shelf_.end();
     if (done_.valid()) done_.wait();
   }
 
-  std::atomic<bool> is_over_ = false;
   TileShelf& shelf_;
   std::future<void> done_;
 };
 
-class Exchange {
+class TileExchange {
  public:
-  Exchange(const RunConfig& config, Collectives& group)
+  TileExchange(const RunConfig& config, Collectives& group)
       : config_(config), group_(group), shelf_(config.pairs()) {
     exchanged_.collected.resize(static_cast<size_t>(group.size()));
   }
-  virtual ~Exchange() = default;
+  virtual ~TileExchange() = default;
 
   ExchangedTiles run(const GenerationPlan& plan, Task& task) {
     Evaluating evaluating(plan, task, shelf_);
@@ -110,9 +100,9 @@ class Exchange {
   // One look at all there is to do; false where there was nothing.
   virtual bool advance() = 0;
 
-  void post(int to, const std::vector<std::byte>& letter) {
-    group_.post(to, letter);
-    ++exchanged_.letters;
+  void post(int to, const std::vector<std::byte>& mail) {
+    group_.post(to, mail);
+    ++exchanged_.posted;
   }
 
   const RunConfig& config_;
@@ -122,25 +112,26 @@ class Exchange {
   bool is_over_ = false;
 };
 
-class Rank0 final : public Exchange {
+class Rank0 final : public TileExchange {
  public:
   Rank0(const RunConfig& config, Collectives& group)
-      : Exchange(config, group),
+      : TileExchange(config, group),
         ledger_(tiles_of(config.pairs()), group.size(), config.straggler_limit) {
-    exchanged_.difference.resize(config.pairs());
+    exchanged_.fitness.resize(config.population);
   }
 
  private:
   bool advance() override {
     bool moved = false;
-    while (const std::optional<Letter> letter = group_.collect()) {
-      hear(*letter);
+    while (const std::optional<Mail> mail = group_.collect()) {
+      hear(*mail);
       moved = true;
     }
     for (const TileResult& result : shelf_.take_results()) {
-      std::vector<std::byte> encoded(fitness_bytes(config_, result.fitness.size() / 2));
-      encode_fitness(config_, result.fitness, encoded);
-      enter(0, {result.tile, result.seconds, sum_of(result.fitness)}, encoded);
+      std::vector<std::byte> encoded(
+          fitness_bytes(config_.fitness_encoding, result.fitness.size() / 2));
+      encode_fitness(config_.fitness_encoding, result.fitness, encoded);
+      enter(0, {result.tile, result.seconds, result.tally}, encoded);
       moved = true;
     }
     if (shelf_.is_empty()) asking_.insert(0);
@@ -150,26 +141,27 @@ class Rank0 final : public Exchange {
     return moved;
   }
 
-  void hear(const Letter& letter) {
-    ++exchanged_.collected[static_cast<size_t>(letter.from)];
-    std::span<const std::byte> rest = letter.bytes;
-    const auto told = take<Told>(rest);
+  void hear(const Mail& mail) {
+    ++exchanged_.collected[static_cast<size_t>(mail.from)];
+    std::span<const std::byte> rest = mail.bytes;
+    const auto told = take<ResultsHead>(rest);
     for (uint32_t i = 0; i < told.results; ++i) {
-      const auto tile = take<ToldTile>(rest);
-      const size_t size = fitness_bytes(config_, pairs_of_tile(config_.pairs(), tile.tile).count);
-      require(rest.size() >= size, "a whole letter");
-      enter(letter.from, tile, rest.first(size));
+      const auto tile = take<ResultHead>(rest);
+      const size_t size =
+          fitness_bytes(config_.fitness_encoding, pairs_of_tile(config_.pairs(), tile.tile).count);
+      require(rest.size() >= size, "whole mail");
+      enter(mail.from, tile, rest.first(size));
       rest = rest.subspan(size);
     }
-    if (told.asks) asking_.insert(letter.from);
+    if (told.asks) asking_.insert(mail.from);
   }
 
-  void enter(int rank, const ToldTile& tile, std::span<const std::byte> fitness) {
+  void enter(int rank, const ResultHead& tile, std::span<const std::byte> fitness) {
     if (!ledger_.finish(rank, tile.tile, tile.seconds, watch_.elapsed_s())) return;
-    exchanged_.score_sum += tile.score_sum;
+    exchanged_.tally += tile.tally;
     const PairRange pairs = pairs_of_tile(config_.pairs(), tile.tile);
-    decode_fitness(config_, fitness,
-                   std::span(exchanged_.difference).subspan(pairs.first, pairs.count));
+    decode_fitness(config_.fitness_encoding, fitness,
+                   std::span(exchanged_.fitness).subspan(2 * pairs.first, 2 * pairs.count));
   }
 
   bool give(int rank, double now_s) {
@@ -189,9 +181,9 @@ class Rank0 final : public Exchange {
   }
 
   void post_tiles(int rank, const TileRange& tiles) {
-    std::vector<std::byte> letter;
-    append(letter, tiles);
-    post(rank, letter);
+    std::vector<std::byte> mail;
+    append(mail, tiles);
+    post(rank, mail);
   }
 
   TileLedger ledger_;
@@ -199,15 +191,15 @@ class Rank0 final : public Exchange {
   Stopwatch watch_;
 };
 
-class OtherRank final : public Exchange {
+class OtherRank final : public TileExchange {
  public:
-  using Exchange::Exchange;
+  using TileExchange::TileExchange;
 
  private:
   bool advance() override {
     bool moved = false;
-    while (const std::optional<Letter> letter = group_.collect()) {
-      std::span<const std::byte> rest = letter->bytes;
+    while (const std::optional<Mail> mail = group_.collect()) {
+      std::span<const std::byte> rest = mail->bytes;
       const auto tiles = take<TileRange>(rest);
       if (tiles.count == 0) is_over_ = true;
       shelf_.put(tiles);
@@ -226,16 +218,16 @@ class OtherRank final : public Exchange {
   void tell(bool asks) {
     do {
       const size_t count = std::min(kMostResults, untold_.size());
-      std::vector<std::byte> letter;
-      append(letter, Told{asks && count == untold_.size(), static_cast<uint32_t>(count)});
+      std::vector<std::byte> mail;
+      append(mail, ResultsHead{asks && count == untold_.size(), static_cast<uint32_t>(count)});
       for (size_t i = 0; i < count; ++i) {
         const TileResult& result = untold_[i];
-        append(letter, ToldTile{result.tile, result.seconds, sum_of(result.fitness)});
-        const size_t at = letter.size();
-        letter.resize(at + fitness_bytes(config_, result.fitness.size() / 2));
-        encode_fitness(config_, result.fitness, std::span(letter).subspan(at));
+        append(mail, ResultHead{result.tile, result.seconds, result.tally});
+        const size_t at = mail.size();
+        mail.resize(at + fitness_bytes(config_.fitness_encoding, result.fitness.size() / 2));
+        encode_fitness(config_.fitness_encoding, result.fitness, std::span(mail).subspan(at));
       }
-      post(0, letter);
+      post(0, mail);
       untold_.erase(untold_.begin(), untold_.begin() + static_cast<ptrdiff_t>(count));
     } while (!untold_.empty());
     has_asked_ |= asks;
@@ -255,12 +247,12 @@ ExchangedTiles exchange_tiles(const GenerationPlan& plan, const RunConfig& confi
   return OtherRank(config, group).run(plan, task);
 }
 
-void collect_rest(Collectives& group, const std::vector<uint64_t>& letters,
+void collect_rest(Collectives& group, const std::vector<uint64_t>& posted,
                   std::vector<uint64_t>& collected) {
   const auto start = Clock::now();
-  while (collected != letters) {
-    if (const std::optional<Letter> letter = group.collect())
-      ++collected[static_cast<size_t>(letter->from)];
+  while (collected != posted) {
+    if (const std::optional<Mail> mail = group.collect())
+      ++collected[static_cast<size_t>(mail->from)];
     else
       pause_after(Clock::now() - start);
   }

@@ -3,33 +3,47 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/check.hpp"
+
 namespace eggroll {
 
-std::vector<PairRange> TileShelf::take(size_t at_most) {
+std::optional<PairRange> TileShelf::take(uint64_t at_most) {
   std::unique_lock lock(mutex_);
   ++asking_;
   changed_.wait(lock, [&] { return is_closed_ || !waiting_.empty(); });
-  at_most = std::min(at_most, (waiting_.size() + asking_ - 1) / asking_);
+  const size_t tiles = std::min(std::max<size_t>(1, at_most / kTilePairs),
+                                (waiting_.size() + asking_ - 1) / asking_);
   --asking_;
-  std::vector<PairRange> taken;
-  while (!is_closed_ && !waiting_.empty() && taken.size() < at_most) {
+  if (is_closed_) return std::nullopt;
+  PairRange taken;
+  for (size_t i = 0; i < tiles; ++i) {
     const uint64_t tile = waiting_.front();
+    const PairRange pairs = pairs_of_tile(pairs_, tile);
+    if (i == 0) taken.first = pairs.first;
+    if (pairs.first != taken.end()) break;
     waiting_.pop_front();
     running_.emplace(tile, Stopwatch());
-    taken.push_back(pairs_of_tile(pairs_, tile));
+    taken.count += pairs.count;
   }
   return taken;
 }
 
-void TileShelf::finish(PairRange pairs, std::span<const int32_t> fitness) {
+void TileShelf::finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) {
   const std::lock_guard lock(mutex_);
   const uint64_t tile = pairs.first / kTilePairs;
   const auto running = running_.find(tile);
+  require(running != running_.end() && pairs == pairs_of_tile(pairs_, tile),
+          "the fitness of one tile that was taken");
   const double seconds = running->second.elapsed_s();
   running_.erase(running);
   finished_s_ += seconds;
   ++finished_;
-  results_.push_back({tile, seconds, {fitness.begin(), fitness.end()}});
+  results_.push_back({tile, seconds, {fitness.begin(), fitness.end()}, tally});
+}
+
+void TileShelf::end() {
+  is_over_ = true;
+  close();
 }
 
 void TileShelf::close() {

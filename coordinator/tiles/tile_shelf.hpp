@@ -1,7 +1,8 @@
-// Between the thread that exchanges letters and those that run tiles: tiles that wait, results that
-// are to be told.
+// Between the thread that exchanges mail and those that run tiles: tiles that wait, results that are to
+// be told.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -10,26 +11,33 @@
 #include <span>
 #include <vector>
 
+#include "common/pair_source.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/tiles/tile_ledger.hpp"
-#include "kernels/backend.hpp"
 
 namespace eggroll {
 
 struct TileResult {
   uint64_t tile = 0;
   double seconds = 0;
-  std::vector<int32_t> fitness;  // two a pair
+  std::vector<double> fitness;  // two a pair
+  Tally tally;
 };
 
-class TileShelf final : public TileSource {
+class TileShelf final : public PairSource {
  public:
   explicit TileShelf(uint64_t pairs) : pairs_(pairs) {}
 
-  // Where several threads ask at the same time, each gets an equal share at most.
-  std::vector<PairRange> take(size_t at_most) override;
-  void finish(PairRange pairs, std::span<const int32_t> fitness) override;
+  uint64_t known() const override { return 0; }
+  // Whole tiles that follow each other, one at least. Where several threads ask at the same time, each
+  // gets an equal share at most.
+  std::optional<PairRange> take(uint64_t at_most) override;
+  // Of one tile.
+  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) override;
+  bool is_over() const override { return is_over_; }
   void close() override;
+  // All tiles are done, here or elsewhere: what still runs is left.
+  void end();
 
   void put(const TileRange& tiles);
   bool is_empty() const;  // every tile has been taken
@@ -51,6 +59,7 @@ class TileShelf final : public TileSource {
   double finished_s_ = 0;
   uint64_t finished_ = 0;
   bool is_closed_ = false;
+  std::atomic<bool> is_over_ = false;
 };
 
 }  // namespace eggroll

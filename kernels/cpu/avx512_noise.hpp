@@ -1,6 +1,5 @@
-// The noise law in AVX-512, 64 values of a pair at a time, in pieces: a function that makes noise
-// and nothing else runs several such groups in turn, a product runs one beside its own
-// instructions.
+// The noise law in AVX-512, 64 values of a pair at a time, in pieces: a function that makes noise and
+// nothing else runs several such groups in turn, a product runs one beside its own instructions.
 #pragma once
 
 #include "kernels/cpu/avx512.hpp"
@@ -75,8 +74,9 @@ class NoiseCursor {
 
 // Philox4x32 with eight counters in the low halves of 64-bit lanes. What the high halves hold is
 // rubbish: multiplications read low halves only. A round of one counter (c0, c1, c2, c3):
-//   p0 = c0 M0, p1 = c2 M1; c0 = high(p1) ^ c1 ^ k0, c1 = low(p1), c2 = high(p0) ^ c3 ^ k1, c3 =
-//   low(p0)
+//   p0 = c0 M0                 p1 = c2 M1
+//   c0 = high(p1) ^ c1 ^ k0    c1 = low(p1)
+//   c2 = high(p0) ^ c3 ^ k1    c3 = low(p0)
 // Instructions are given as such where the intrinsics of g++ 12 keep vectors of constants in
 // registers that there are too few of.
 struct Philox64 {

@@ -185,8 +185,7 @@ inline void store_clipped(const __m512i (&acc)[4], int shift, __m512i flip, int8
         _mm512_xor_si512(_mm512_max_epi8(_mm512_packs_epi16(low, high), load(kEnd.least)), flip));
 }
 
-// The end of Rows rows from row on (2 i and 2 i + 1 are a pair) at the outputs first ... first
-// + 63.
+// The end of Rows rows from row on (2 i and 2 i + 1 are a pair) at the outputs first ... first + 63.
 template <int Rows, Width W, Rounding R, bool ChooseBytes>
 inline void finish_rows(const LinearCall& c, int row, size_t first, __m512i (&acc)[Rows][4]) {
   if constexpr (W == Width::split) add_split_perturbations<Rows>(c, row, first, acc);

@@ -3,9 +3,10 @@
 // (isa_scalar, isa_avx2, isa_avxvnni, isa_avx512, isa_amx).
 //
 // Shapes: rows are members (two of a pair next to each other) or streams. Activations that enter a
-// product are stored as u8 = int8 ^ 0x80, all others as int8. Widths are multiples of 64; a panel
-// is 64 outputs. Inside a panel a table may keep outputs in an order of its own ("panel order") in
-// packed matrices and in the noise of the update, both of which it makes and reads itself.
+// product are stored as u8 = int8 ^ 0x80, all others as int8. Widths are multiples of 64 (what the
+// step moves is not); a panel is 64 outputs. Inside a panel a table may keep outputs in an order
+// of its own ("panel order") in packed matrices and in the noise of the update, both of which it
+// makes and reads itself.
 #pragma once
 
 #include <cstddef>
@@ -57,20 +58,20 @@ struct NoiseRows {
   uint32_t made = 0;  // elements of *next, a multiple of 64
 };
 
-struct Perturbation {
+struct PerturbationScale {
   int shift = 8;  // 4 + sigma_shift (+ log2 sqrt(noise_rank) for matrices)
   Rounding rounding = Rounding::nearest;
 };
 
-// y = clip8((x W^T + perturbation) >> shift), perturbation = round((sum_q s (x . B_q) A_q) /
-// 2^perturbation.shift), s = + for even rows.
+// y = clip8((x W^T + perturbation) >> shift), s = + for even rows,
+// perturbation = round((sum_q s (x . B_q) A_q) / 2^perturbation.shift).
 struct LinearCall {
   const uint8_t* x = nullptr;  // [rows, in]
   int rows = 0;
   PackedMatrix w;
   int shift = 0;  // 4 + log2 sqrt(in)
   BlockNoise noise;
-  Perturbation perturbation;
+  PerturbationScale perturbation;
   int32_t* projection = nullptr;   // scratch [max(terms, 2), rows]
   NoiseRows* meanwhile = nullptr;  // of which the product may make some beside its own work
   uint8_t flip = 0;                // 0x80 stores y as u8 activations
@@ -101,10 +102,10 @@ struct Isa {
 
   // The two members' clip8(p + round(s z / 2^shift)), s = + and -, z_i = v_i * v_{n + i}, in place
   // of the noise v of their pair.
-  void (*perturb_vector)(const int8_t* p, size_t n, Perturbation perturbation, int8_t* v);
+  void (*perturb_vector)(const int8_t* p, size_t n, PerturbationScale perturbation, int8_t* v);
   // out = clip8(row + round((sum_q a_q B_q) / 2^shift)), a_q with the member's sign; b: [terms, n].
   void (*embed)(const int8_t* row, const int32_t* a, const int8_t* b, int terms, size_t n,
-                Perturbation perturbation, int8_t* out);
+                PerturbationScale perturbation, int8_t* out);
 
   // out = LN(x) * w as u8; log2_n = log2 n.
   void (*layer_norm)(const int8_t* x, const int8_t* w, size_t n, int log2_n, uint8_t* out);
@@ -119,18 +120,21 @@ struct Isa {
   // sum_k EXP2[logit_k + 128] over 256 logits.
   uint32_t (*exp2_sum)(const int8_t* logits);
 
-  // Four noise rows side by side for the update: dst[group of 64][i][q] = d_q * src_q[i] (^ flip),
+  // Four noise rows side by side for the update: dst[group of 64][i][q] = d_q * src_q[i] (^ flip), d_q in -2 ... 2,
   // group stride in bytes. Sources in panel order, results in natural order.
   void (*interleave)(const int8_t* const src[4], const int8_t d[4], size_t n, uint8_t flip,
                      int8_t* dst, size_t group_stride);
   // z[row, col] = sum_k (x[k, row] - 128) * w[k, col] for out x 64 * panels, added to what is there
-  // with `add`; terms in fours. x: [terms/4][out][4] u8; w: [panel][terms/4][64][4].
+  // with `add`, modulo 2^32; terms in fours. x: [terms/4][out][4] u8; w: [panel][terms/4][64][4]; rows
+  // of z stand z_row elements apart.
   void (*outer)(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, bool add,
-                int32_t* z);
+                int32_t* z, size_t z_row);
   // z_i += d v_i v_{n + i}.
   void (*outer_vector)(const int8_t* v, int d, size_t n, int32_t* z);
+  // z_i += d v_i.
+  void (*add_full)(const int8_t* v, int d, size_t n, int32_t* z);
 
-  // Backend::step on n elements; threshold >= 1. Both return how many parameters changed.
+  // Learner::step on n elements; threshold >= 1. Both return how many parameters changed.
   uint64_t (*step_threshold)(const int32_t* z, int64_t threshold, size_t n, int8_t* parameters);
   uint64_t (*step_sigma_delta)(const int32_t* z, int64_t threshold, size_t n, int32_t* accumulators,
                                int8_t* parameters);

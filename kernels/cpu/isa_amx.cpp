@@ -83,8 +83,7 @@ inline void multiply(const void* left, long left_row, size_t left_tile, size_t l
   }
 }
 
-// ---- perturbed product
-// --------------------------------------------------------------------------------------------
+// ---- perturbed product ----
 
 // The lines behind `at`, of which every step asks for its share.
 struct LinesAhead {
@@ -187,8 +186,7 @@ double product_loop(uint64_t iterations) {
   return 4 * kOperations * static_cast<double>(iterations);
 }
 
-// ---- update
-// -------------------------------------------------------------------------------------------------------
+// ---- update ----
 
 // Terms of one product, of which 32 rows lie transposed beside the rest in the second-level cache.
 constexpr size_t kMostSteps = 16;
@@ -243,7 +241,7 @@ inline void make_left(const uint8_t* x, size_t groups, size_t out, size_t rows, 
 // z, 32 rows at a time, from at most kMostSteps * 16 groups; right: [panel][panel_groups][64][4].
 template <bool Add>
 void outer_groups(const uint8_t* x, const int8_t* w, size_t groups, size_t panel_groups, size_t out,
-                  size_t in, int32_t* z) {
+                  size_t in, int32_t* z, size_t z_row) {
   const Tiles tiles;
   const size_t whole = groups / 16, steps = (groups + 15) / 16;
   alignas(64) int8_t left[kMostSteps][2][kTileRows * kTileBytes];
@@ -271,7 +269,7 @@ void outer_groups(const uint8_t* x, const int8_t* w, size_t groups, size_t panel
       }
       for (size_t r = 0; r < std::min(2 * kTileRows, out - row); ++r)
         for (size_t j = 0; j < kPanel; j += 16) {
-          int32_t* to = z + (row + r) * in + p * kPanel + j;
+          int32_t* to = z + (row + r) * z_row + p * kPanel + j;
           __m512i sum = load(sums[0].of[r] + j);
           if (whole < steps) sum = _mm512_add_epi32(sum, load(sums[1].of[r] + j));
           store(to, Add ? _mm512_add_epi32(load(to), sum) : sum);
@@ -281,13 +279,13 @@ void outer_groups(const uint8_t* x, const int8_t* w, size_t groups, size_t panel
 }
 
 void outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, bool add,
-           int32_t* z) {
+           int32_t* z, size_t z_row) {
   for (size_t g = 0; g < terms4; g += 16 * kMostSteps) {
     const size_t groups = std::min(terms4 - g, 16 * kMostSteps);
     const uint8_t* left = x + 4 * g * out;
     const int8_t* right = w + g * kPanelGroup;
-    add || g > 0 ? outer_groups<true>(left, right, groups, terms4, out, in, z)
-                 : outer_groups<false>(left, right, groups, terms4, out, in, z);
+    add || g > 0 ? outer_groups<true>(left, right, groups, terms4, out, in, z, z_row)
+                 : outer_groups<false>(left, right, groups, terms4, out, in, z, z_row);
   }
 }
 

@@ -1,6 +1,5 @@
 // The table for machines without any VNNI. Products widen to 16 bits and use vpmaddwd: exact, where
-// vpmaddubsw would saturate. Elementwise functions are the portable ones, vectorised by the
-// compiler.
+// vpmaddubsw would saturate. Elementwise functions are the portable ones, vectorised by the compiler.
 #include "kernels/cpu/avx2.hpp"
 
 namespace eggroll::cpu {

@@ -5,8 +5,7 @@
 namespace eggroll::cpu {
 namespace {
 
-// ---- noise
-// --------------------------------------------------------------------------------------------------------
+// ---- noise ----
 
 // The groups take turns to hide the latency of the multiplications; six fill the registers.
 constexpr int kGroupsTogether = 6;
@@ -74,8 +73,7 @@ void sum_b(const BlockNoise& noise, size_t pairs, size_t in, int32_t* b_sum) {
   }
 }
 
-// ---- elementwise
-// --------------------------------------------------------------------------------------------------
+// ---- elementwise ----
 
 inline __m512i wide32(const int8_t* p) {
   return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -86,7 +84,7 @@ inline __m512i clip16(__m512i v) {
 }
 inline __m256i flip32(__m256i v) { return _mm256_xor_si256(v, _mm256_set1_epi8(-128)); }
 
-void perturb_vector(const int8_t* p, size_t n, Perturbation perturbation, int8_t* v) {
+void perturb_vector(const int8_t* p, size_t n, PerturbationScale perturbation, int8_t* v) {
   const __m512i half = _mm512_set1_epi16(static_cast<int16_t>(1 << (perturbation.shift - 1)));
   const __m128i shift = _mm_cvtsi32_si128(perturbation.shift);
   for (size_t i = 0; i < n; i += 32) {
@@ -104,7 +102,7 @@ void perturb_vector(const int8_t* p, size_t n, Perturbation perturbation, int8_t
 }
 
 void embed(const int8_t* row, const int32_t* a, const int8_t* b, int terms, size_t n,
-           Perturbation perturbation, int8_t* out) {
+           PerturbationScale perturbation, int8_t* out) {
   if (terms > 4) return portable_embed(row, a, b, terms, n, perturbation, out);
   // Up to four products of at most 63 * 63 fit 16 bits, half a step included.
   const __m512i half = _mm512_set1_epi16(static_cast<int16_t>(1 << (perturbation.shift - 1)));
@@ -193,8 +191,7 @@ uint32_t exp2_sum(const int8_t* logits) {
   return static_cast<uint32_t>(_mm512_reduce_add_epi32(sum));
 }
 
-// ---- update
-// -------------------------------------------------------------------------------------------------------
+// ---- update ----
 
 inline __m512i times(__m512i v, int8_t d) {
   if (d == 2 || d == -2) v = _mm512_add_epi8(v, v);
@@ -239,8 +236,8 @@ inline void outer_tile(const uint8_t* x, size_t x_group, const int8_t* w, size_t
 }
 
 template <bool Add>
-void outer_rows(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in,
-                int32_t* z) {
+void outer_rows(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, int32_t* z,
+                size_t z_row) {
   for (size_t p = 0; p < in; p += kPanel, w += 4 * kPanel * terms4) {
     __m512i offset[4];  // -128 * (sum of the panel's columns): x carries an offset of 128
     for (auto& o : offset) o = _mm512_setzero_si512();
@@ -249,14 +246,15 @@ void outer_rows(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, si
       for (int j = 0; j < 4; ++j) dot4(offset[j], ones, load(w + g * 4 * kPanel + 64 * j));
     for (auto& o : offset) o = _mm512_sub_epi32(_mm512_setzero_si512(), o);
     for_each_micro_tile(0, out, [&]<int Rows>(size_t row) {
-      outer_tile<Rows, Add>(x + 4 * row, 4 * out, w, terms4, offset, z + row * in + p, in);
+      outer_tile<Rows, Add>(x + 4 * row, 4 * out, w, terms4, offset, z + row * z_row + p, z_row);
     });
   }
 }
 
 void outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in, bool add,
-           int32_t* z) {
-  add ? outer_rows<true>(x, w, terms4, out, in, z) : outer_rows<false>(x, w, terms4, out, in, z);
+           int32_t* z, size_t z_row) {
+  add ? outer_rows<true>(x, w, terms4, out, in, z, z_row)
+      : outer_rows<false>(x, w, terms4, out, in, z, z_row);
 }
 
 void outer_vector(const int8_t* v, int d, size_t n, int32_t* z) {

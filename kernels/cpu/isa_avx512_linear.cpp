@@ -9,8 +9,7 @@ constexpr size_t panel_order(size_t position) {
   return 16 * (position / 4 % 4) + 4 * (position / 16) + position % 4;
 }
 
-// ---- perturbed product
-// --------------------------------------------------------------------------------------------
+// ---- perturbed product ----
 
 template <int Rows>
 inline void start_sums(const LinearCall& c, size_t first, __m512i (&acc)[Rows][4]) {
@@ -30,9 +29,8 @@ inline void linear_tile(const LinearCall& c, int row, const int8_t* panel, size_
   finish_rows<Rows, W, R, ChooseBytes>(c, row, first, acc);
 }
 
-// ---- beside a product
-// --------------------------------------------------------------------------------------------------
-//
+// ---- beside a product ----
+
 // A product of four rows is as fast as one of six, leaves registers free and fills only the vector
 // pipes that multiply. Work that has nothing to do with it is put between its instructions: a piece
 // behind each of kGroups groups of inputs, again and again while there is more.

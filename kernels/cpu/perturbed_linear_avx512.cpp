@@ -1,6 +1,8 @@
 // The float layer in AVX-512 as every processor with it has it: fp32, and bf16 widened to fp32.
 #include "kernels/cpu/perturbed_linear_avx512.hpp"
 
+#include "kernels/cpu/formed_weights_portable.hpp"
+
 namespace eggroll::cpu {
 namespace {
 
@@ -14,9 +16,9 @@ struct Fp32Products {
     sum = _mm512_fmadd_ps(floats_of(x), floats_of(w), sum);
   }
   static __m512i noise(const int8_t* noise) { return _mm512_castps_si512(noise_as_floats(noise)); }
-  static void store(const Sum (&sum)[4], float* y) {
+  static void store(const Sum (&sum)[4], float* y, size_t outputs) {
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) _mm512_storeu_ps(y + 16 * j, sum[j]);
+    for (int j = 0; j < 4; ++j) _mm512_mask_storeu_ps(y + 16 * j, mask_of(outputs, j), sum[j]);
   }
 };
 
@@ -47,9 +49,9 @@ struct WidenedBf16Products {
     const __m256i low = rounded(noise_as_floats(noise));
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), rounded(noise_as_floats(noise + 16)), 1);
   }
-  static void store(const Sum (&sum)[4], uint16_t* y) {
+  static void store(const Sum (&sum)[4], uint16_t* y, size_t outputs) {
     for (int j = 0; j < 4; ++j)
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + 16 * j), rounded(sum[j]));
+      _mm256_mask_storeu_epi16(y + 16 * j, mask_of(outputs, j), rounded(sum[j]));
   }
 };
 
@@ -71,5 +73,10 @@ const FloatIsa<T>& float_isa_avx512() {
 }
 template const FloatIsa<float>& float_isa_avx512();
 template const FloatIsa<uint16_t>& float_isa_avx512();
+
+const FormedWeightsIsa& formed_weights_isa_avx512() {
+  static constexpr FormedWeightsIsa isa = formed_weights_isa<64>();
+  return isa;
+}
 
 }  // namespace eggroll::cpu

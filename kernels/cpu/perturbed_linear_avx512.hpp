@@ -3,7 +3,7 @@
 //
 //   Element, kInputs  of x, W and y; how many of them a vector holds
 //   noise             kInputs elements of noise as a vector of Element, exactly
-//   store             the 64 sums of a row and a panel to y, rounded once
+//   store             the first so many of the 64 sums of a row and a panel to y, rounded once
 #pragma once
 
 #include "kernels/cpu/avx512_micro_kernel.hpp"
@@ -32,99 +32,129 @@ inline __m128 sums_of(__m512 a, __m512 b, __m512 c, __m512 d) {
   return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-// projection[row][q] = s scale x . B_q of Rows rows, for Terms terms: 1 or 4. Rows 2 i and 2 i + 1
-// are a pair and share B.
-template <typename Products, int Rows, int Terms>
-inline void project_terms(const CallOf<Products>& c, size_t row, size_t q, float scale) {
+// The sixteen numbers of vector j of a panel that are among the first so many of it.
+inline __mmask16 mask_of(size_t outputs, size_t j) {
+  const size_t before = 16 * j;
+  return outputs >= before + 16 ? 0xFFFF
+         : outputs <= before    ? 0
+                                : static_cast<__mmask16>((1u << (outputs - before)) - 1);
+}
+
+// The sum of a vector, in the order of sums_of().
+inline float sum_of(__m512 v) { return _mm_cvtss_f32(sums_of(v, v, v, v)); }
+
+// Where rows 2 i and 2 i + 1 are the members of a pair, what is read of its noise serves both.
+enum class Noisy { no, in_pairs, as_they_come };
+template <Noisy kRows>
+constexpr bool reads_noise(int r) {
+  return kRows == Noisy::as_they_come || r % 2 == 0;
+}
+
+// projection[row][q] = scale x . B_q of Count rows, for Terms terms: 1 or 4.
+template <typename Products, Noisy kRows, int Count, int Terms>
+inline void project_terms(const CallOf<Products>& c, size_t row, size_t q) {
+  constexpr size_t kGroup = 4 / sizeof(typename Products::Element);
   const auto* x = c.x + row * c.in;
-  const int8_t* b = c.noise + row / 2 * c.noise_stride + q * c.in;
-  __m512 sum[Rows][Terms] = {};
-  for (size_t i = 0; i < c.in; i += Products::kInputs)
-#pragma GCC unroll 3
-    for (int r = 0; r < Rows; r += 2) {
-      const __m512i plus = load(x + r * c.in + i);
-      const __m512i minus = r + 1 < Rows ? load(x + (r + 1) * c.in + i) : plus;
+  const NoisyRow* of_row = c.noise + row;
+  const size_t run = noise_run(c.in);
+  __m512 sum[Count][Terms] = {};
+  const auto add = [&](size_t i, __mmask16 groups) __attribute__((always_inline)) {
+    __m512i noise[Terms];
+#pragma GCC unroll 6
+    for (int r = 0; r < Count; ++r) {
+      const __m512i inputs = _mm512_maskz_loadu_epi32(groups, x + r * c.in + i);
 #pragma GCC unroll 4
       for (int t = 0; t < Terms; ++t) {
-        const __m512i noise = Products::noise(b + r / 2 * c.noise_stride + t * c.in + i);
-        Products::add(sum[r][t], plus, noise);
-        if (r + 1 < Rows) Products::add(sum[r + 1][t], minus, noise);
+        if (reads_noise<kRows>(r))
+          noise[t] = Products::noise(of_row[r].elements + (q + t) * run + i);
+        Products::add(sum[r][t], inputs, noise[t]);
       }
     }
+  };
+  size_t i = 0;
+  for (; i + Products::kInputs <= c.in; i += Products::kInputs) add(i, 0xFFFF);
+  if (i < c.in) add(i, static_cast<__mmask16>((1u << ((c.in - i) / kGroup)) - 1));
 #pragma GCC unroll 6
-  for (int r = 0; r < Rows; ++r) {
+  for (int r = 0; r < Count; ++r) {
     float* to = c.projection + (row + r) * c.noise_rank + q;
-    const float factor = r % 2 == 0 ? scale : -scale;
+    const float scale = of_row[r].scale;
     if constexpr (Terms == 4)
       _mm_storeu_ps(
-          to, _mm_mul_ps(_mm_set1_ps(factor), sums_of(sum[r][0], sum[r][1], sum[r][2], sum[r][3])));
+          to, _mm_mul_ps(_mm_set1_ps(scale), sums_of(sum[r][0], sum[r][1], sum[r][2], sum[r][3])));
     else
-      *to = factor * _mm512_reduce_add_ps(sum[r][0]);
+      *to = scale * sum_of(sum[r][0]);
   }
 }
 
 // Not inlined: it happens once in a call and row, and would take registers from the micro kernel.
-template <typename Products, int Rows>
-[[gnu::noinline]] void project(const CallOf<Products>& c, size_t row, float scale) {
+template <typename Products, Noisy kRows, int Count>
+[[gnu::noinline]] void project(const CallOf<Products>& c, size_t row) {
   size_t q = 0;
-  for (; q + 4 <= c.noise_rank; q += 4) project_terms<Products, Rows, 4>(c, row, q, scale);
-  for (; q < c.noise_rank; ++q) project_terms<Products, Rows, 1>(c, row, q, scale);
+  for (; q + 4 <= c.noise_rank; q += 4) project_terms<Products, kRows, Count, 4>(c, row, q);
+  for (; q < c.noise_rank; ++q) project_terms<Products, kRows, Count, 1>(c, row, q);
 }
 
 // Adds the perturbations of a micro tile to its sums.
-template <typename Products, int Rows>
+template <typename Products, Noisy kRows, int Count>
 inline void add_perturbations(const CallOf<Products>& c, size_t row, size_t first,
-                              __m512 (&acc)[Rows][4]) {
-  const int8_t* a = c.noise + row / 2 * c.noise_stride + c.noise_rank * c.in + first;
+                              __m512 (&acc)[Count][4]) {
+  const NoisyRow* of_row = c.noise + row;
   const float* projection = c.projection + row * c.noise_rank;
-  for (size_t q = 0; q < c.noise_rank; ++q, a += c.out, ++projection)
-#pragma GCC unroll 3
-    for (int r = 0; r < Rows; r += 2) {
-      const __m512 plus = _mm512_set1_ps(projection[r * c.noise_rank]);
-      const __m512 minus = r + 1 < Rows ? _mm512_set1_ps(projection[(r + 1) * c.noise_rank]) : plus;
+  size_t at = c.noise_rank * noise_run(c.in) + first;
+  for (size_t q = 0; q < c.noise_rank; ++q, at += noise_run(c.out)) {
+    __m512 noise[4];
+#pragma GCC unroll 6
+    for (int r = 0; r < Count; ++r) {
+      const __m512 p = _mm512_set1_ps(projection[r * c.noise_rank + q]);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
-        const __m512 noise = noise_as_floats(a + r / 2 * c.noise_stride + 16 * j);
-        acc[r][j] = _mm512_fmadd_ps(noise, plus, acc[r][j]);
-        if (r + 1 < Rows) acc[r + 1][j] = _mm512_fmadd_ps(noise, minus, acc[r + 1][j]);
+        if (reads_noise<kRows>(r)) noise[j] = noise_as_floats(of_row[r].elements + at + 16 * j);
+        acc[r][j] = _mm512_fmadd_ps(noise[j], p, acc[r][j]);
       }
     }
+  }
 }
 
-template <typename Products, int Rows, bool IsPerturbed>
+template <typename Products, Noisy kRows, int Count>
 inline void linear_tile(const CallOf<Products>& c, size_t row, size_t first, Ahead ahead) {
   constexpr size_t kBytes = sizeof(typename Products::Element);
-  __m512 acc[Rows][4];
+  const size_t outputs = c.out - first < kPanel ? c.out - first : kPanel;
+  __m512 acc[Count][4];
 #pragma GCC unroll 6
-  for (int r = 0; r < Rows; ++r)
+  for (int r = 0; r < Count; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) acc[r][j] = _mm512_setzero_ps();
   accumulate<Products>(acc, c.x + row * c.in, kBytes * c.in, 4, c.panels + first * c.in,
                        kBytes * c.in / 4, ahead);
-  if constexpr (IsPerturbed) add_perturbations<Products, Rows>(c, row, first, acc);
+  if constexpr (kRows != Noisy::no) add_perturbations<Products, kRows, Count>(c, row, first, acc);
 #pragma GCC unroll 6
-  for (int r = 0; r < Rows; ++r) Products::store(acc[r], c.y + (row + r) * c.out + first);
+  for (int r = 0; r < Count; ++r) Products::store(acc[r], c.y + (row + r) * c.out + first, outputs);
 }
 
 // As in isa_avx512_linear.cpp: a tile of the first panel makes the projections of its rows beside
 // the product before it, and the tiles of a panel ask for the next one together.
-template <typename Products, bool IsPerturbed>
-void linear_rows(const CallOf<Products>& c, float scale) {
+template <typename Products, Noisy kRows>
+void linear_rows(const CallOf<Products>& c) {
   for (size_t first = 0; first < c.out; first += kPanel) {
     const char* next = reinterpret_cast<const char*>(c.panels + (first + kPanel) * c.in);
     const size_t panel_bytes = kPanel * c.in * sizeof(typename Products::Element);
-    for_each_micro_tile(0, c.rows, [&]<int Rows>(size_t row) {
-      if constexpr (IsPerturbed)
-        if (first == 0) project<Products, Rows>(c, row, scale);
-      linear_tile<Products, Rows, IsPerturbed>(
-          c, row, first, {next + panel_bytes * row / c.rows, 4 * kPanel * Rows / c.rows});
+    for_each_micro_tile(0, c.rows, [&]<int Count>(size_t row) {
+      if constexpr (kRows != Noisy::no)
+        if (first == 0) project<Products, kRows, Count>(c, row);
+      linear_tile<Products, kRows, Count>(
+          c, row, first, {next + panel_bytes * row / c.rows, 4 * kPanel * Count / c.rows});
     });
   }
 }
 
 template <typename Products>
-void avx512_linear(const CallOf<Products>& c, float scale) {
-  scale == 0 ? linear_rows<Products, false>(c, scale) : linear_rows<Products, true>(c, scale);
+void avx512_linear(const CallOf<Products>& c) {
+  if (c.noise == nullptr) return linear_rows<Products, Noisy::no>(c);
+  bool are_pairs = true;
+  for (size_t row = 1; row < c.rows; row += 2)
+    are_pairs = are_pairs && c.noise[row].elements == c.noise[row - 1].elements;
+  are_pairs ? linear_rows<Products, Noisy::in_pairs>(c)
+            : linear_rows<Products, Noisy::as_they_come>(c);
 }
 
 template <typename Products>

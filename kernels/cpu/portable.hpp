@@ -10,6 +10,8 @@
 
 #include "kernels/cpu/isa.hpp"
 #include "kernels/fixed_point.hpp"
+#include "kernels/optimizers/sigma_delta.hpp"
+#include "kernels/optimizers/threshold.hpp"
 
 namespace eggroll::cpu {
 namespace {
@@ -175,8 +177,8 @@ void portable_linear(const LinearCall& c) {
     }
 }
 
-[[maybe_unused]] void portable_perturb_vector(const int8_t* p, size_t n, Perturbation perturbation,
-                                              int8_t* v) {
+[[maybe_unused]] void portable_perturb_vector(const int8_t* p, size_t n,
+                                              PerturbationScale perturbation, int8_t* v) {
   for (size_t i = 0; i < n; ++i) {
     const int32_t z = v[i] * v[n + i];
     const auto perturbed = [&](int32_t sz) {
@@ -189,7 +191,8 @@ void portable_linear(const LinearCall& c) {
 }
 
 [[maybe_unused]] void portable_embed(const int8_t* row, const int32_t* a, const int8_t* b,
-                                     int terms, size_t n, Perturbation perturbation, int8_t* out) {
+                                     int terms, size_t n, PerturbationScale perturbation,
+                                     int8_t* out) {
   for (size_t i = 0; i < n; ++i) {
     int32_t sum = 0;
     for (int q = 0; q < terms; ++q) sum += a[q] * b[q * n + i];
@@ -276,7 +279,7 @@ struct NormDivisor {
 
 template <typename Products>
 void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out, size_t in,
-                    bool add, int32_t* z) {
+                    bool add, int32_t* z, size_t z_row) {
   for (size_t p = 0; p < in; p += kPanel) {
     int32_t start[kPanel];
     Products::start(w + p * 4 * terms4, terms4, start);
@@ -287,8 +290,9 @@ void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out
       Products::products(x + 4 * row, 4, 4 * out, rows, w + p * 4 * terms4, terms4, acc);
       for (int r = 0; r < rows; ++r)
         for (size_t o = 0; o < kPanel; ++o) {
-          int32_t& to = z[(row + r) * in + p + o];
-          to = acc[r][o] + (add ? to : 0);
+          int32_t& to = z[(row + r) * z_row + p + o];
+          const uint32_t before = add ? static_cast<uint32_t>(to) : 0;
+          to = static_cast<int32_t>(static_cast<uint32_t>(acc[r][o]) + before);
         }
     }
   }
@@ -298,10 +302,14 @@ void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out
   for (size_t i = 0; i < n; ++i) z[i] += d * v[i] * v[n + i];
 }
 
+[[maybe_unused]] void portable_add_full(const int8_t* v, int d, size_t n, int32_t* z) {
+  for (size_t i = 0; i < n; ++i) z[i] += d * v[i];
+}
+
 [[maybe_unused]] uint64_t portable_step_threshold(const int32_t* z, int64_t threshold, size_t n,
                                                   int8_t* parameters) {
   uint64_t changed = 0;
-  for (size_t i = 0; i < n; ++i) changed += step_by_sign(z[i], threshold, parameters[i]);
+  for (size_t i = 0; i < n; ++i) changed += Threshold::step(z[i], {threshold}, parameters[i]);
   return changed;
 }
 
@@ -330,17 +338,17 @@ void portable_outer(const uint8_t* x, const int8_t* w, size_t terms4, size_t out
     if (threshold >= kSmall || largest_z >= kSmall || largest_m >= kSmall ||
         int64_t{largest_z} + largest_m >= 4 * threshold) {
       for (size_t i = 0; i < count; ++i)
-        changed += step_by_evidence(zs[i], threshold, ms[i], ps[i]);
+        changed += SigmaDelta::step(zs[i], {threshold}, ps[i], ms[i]);
       continue;
     }
     const int32_t t1 = static_cast<int32_t>(threshold);
     uint32_t moved = 0;
     for (size_t i = 0; i < count; ++i) {
-      const int32_t evidence = ms[i] + zs[i];
-      const int32_t size = evidence < 0 ? -evidence : evidence;
+      const int32_t sum = ms[i] + zs[i];
+      const int32_t size = sum < 0 ? -sum : sum;
       const int32_t steps = (size >= t1) + (size - t1 >= t1) + (size - t1 - t1 >= t1);
-      const int32_t move = evidence < 0 ? -steps : steps;
-      ms[i] = evidence - move * t1;
+      const int32_t move = sum < 0 ? -steps : steps;
+      ms[i] = sum - move * t1;
       const int32_t next = clip8(ps[i] + move);
       moved += next != ps[i];
       ps[i] = static_cast<int8_t>(next);
@@ -369,6 +377,7 @@ constexpr Isa portable_isa(const char* name) {
           .interleave = portable_interleave,
           .outer = portable_outer<Products>,
           .outer_vector = portable_outer_vector,
+          .add_full = portable_add_full,
           .step_threshold = portable_step_threshold,
           .step_sigma_delta = portable_step_sigma_delta};
 }

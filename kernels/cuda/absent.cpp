@@ -15,7 +15,7 @@ Devices visible_devices() { return {.count = 0, .why_none = kWhyNone, .is_in_bui
 
 std::string device_address(int) { throw Error(kWhyNone); }
 
-std::unique_ptr<Backend> make_cuda_backend(const BackendSettings&) {
+std::unique_ptr<Device> make_cuda_device(const DeviceSettings&) {
   throw ConfigError(std::string("device = cuda: ") + kWhyNone);
 }
 

@@ -133,7 +133,7 @@ class BlockOfRows {
     for (uint32_t v = 0; v <= 4 * call_.layers; ++v) make_vectors(v);
   }
   __device__ NoiseAddress address(uint32_t tensor, uint32_t pair) const {
-    return {call_.seed, call_.noise_epoch, tensor, call_.pair[first_row_ / 2 + pair]};
+    return {call_.seed, call_.noise_epoch, tensor, call_.first_pair + first_row_ / 2 + pair};
   }
   // Biases and norm weights of each member, perturbed.
   __device__ void make_vectors(uint32_t vector) {
@@ -162,7 +162,7 @@ class BlockOfRows {
   int8_t* const noise_;
   int8_t* const working_states_;
   int8_t* const activations_;
-  const BlockNoise noise_layout_;
+  const BlockNoiseLayout noise_layout_;
   uint32_t first_row_ = 0, count_ = 0, layer_ = 0;
 };
 

@@ -1,12 +1,12 @@
-// What of NVIDIA this process sees, and the CUDA backend; without CUDA types, for those who choose
-// a device. A build without CUDA has these functions, too (kernels/cuda/absent.cpp): they see no
-// device and say why.
+// What of NVIDIA this process sees, and the CUDA device; without CUDA types, for those who choose one.
+// A build without CUDA has these functions, too (kernels/cuda/absent.cpp): they see no device and say
+// why.
 #pragma once
 
 #include <memory>
 #include <string>
 
-#include "kernels/backend.hpp"
+#include "kernels/device.hpp"
 
 namespace eggroll::cuda {
 
@@ -22,7 +22,7 @@ Devices visible_devices();
 // Throws Error where the driver does not tell.
 std::string device_address(int index);
 
-// Throws Error where the device cannot be used or has not the memory.
-std::unique_ptr<Backend> make_cuda_backend(const BackendSettings& settings);
+// Throws Error where the device cannot be used.
+std::unique_ptr<Device> make_cuda_device(const DeviceSettings& settings);
 
 }  // namespace eggroll::cuda

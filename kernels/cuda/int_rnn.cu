@@ -1,12 +1,12 @@
-// The forward pass on the device and what is built on it, the twin of cpu/int_rnn.cpp.
+// The forward pass on the device and what is built on it.
 #include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "common/check.hpp"
-#include "kernels/cuda/backend.hpp"
 #include "kernels/cuda/int_rnn.cuh"
-#include "kernels/int_rnn.hpp"
+#include "kernels/cuda/int_rnn.hpp"
+#include "kernels/int_rnn_parts.hpp"
 
 namespace eggroll::cuda {
 namespace {
@@ -14,7 +14,7 @@ namespace {
 template <int kTiles, bool kPerturbed, bool kShared>
 __global__ __launch_bounds__(kThreads, kTiles == 2 ? 2 : 1) void rows_kernel(
     const __grid_constant__ RowsCall call) {
-  IntRnn<kTiles, kPerturbed, kShared>(call).run();
+  IntRnnBlock<kTiles, kPerturbed, kShared>(call).run();
 }
 
 using RowsKernel = void (*)(RowsCall);
@@ -46,10 +46,70 @@ uint64_t blocks_for(uint64_t rows, uint32_t rows_of_block) {
   return (rows + rows_of_block - 1) / rows_of_block;
 }
 
+// Whether tensors stand where the kernel reads them.
+bool layout_is_known(const ParameterLayout& layout, const IntRnnShape& shape) {
+  if (layout.text() != int_rnn_layout(shape).text()) return false;
+  const auto stands = [&](size_t tensor, size_t at) { return layout[tensor].at == at; };
+  bool known =
+      stands(kEmbedding, 0) && stands(kHead, offset_of_matrix(0, kHeadProduct, shape.width));
+  const size_t vectors = offset_of_vectors(shape.layers, shape.width);
+  for (uint32_t layer = 0; layer < shape.layers; ++layer) {
+    for (const LayerMatrix which : {kWf, kUf, kWh, kUh, kW1, kW2})
+      known &= stands(matrix_index(layer, which), offset_of_matrix(layer, which, shape.width));
+    for (const LayerVector which : {kBf, kBh, kLn1, kLn2})
+      known &=
+          stands(vector_index(shape, layer, which), vectors + (4 * layer + which) * shape.width);
+  }
+  return known && stands(out_norm_index(shape), vectors + 4 * size_t{shape.layers} * shape.width);
+}
+
+constexpr const char* kOfThePairs = "states of the pairs that are assigned";
+
 }  // namespace
 
+CudaIntRnn::CudaIntRnn(const CudaDevice& device, const IntRnnSettings& settings,
+                       const Learner& learner)
+    : device_(device), settings_(settings), learner_(learner) {
+  require(settings.shape.width % 64 == 0 && settings.shape.layers > 0, "widths in steps of 64");
+  require(layout_is_known(learner.layout(), settings.shape),
+          "the layout that the kernels count on");
+  device_.use();
+  give_up_ = PinnedBuffer<int32_t>(1);
+  exp2_ = DeviceBuffer<double>(exact_exp2().size());
+  copy_to_device(exp2_.data(), exact_exp2(), device_.stream());
+  device_.stream().synchronize();
+}
+
+// ---- carried states ----
+
+void CudaIntRnn::assign(PairRange pairs) {
+  device_.use();
+  pairs_ = pairs;
+  states_ = DeviceBuffer<int8_t>();  // first: there may not be room for both
+  states_ = DeviceBuffer<int8_t>(pairs.count * slots_per_pair() * slot_bytes());
+}
+
+void CudaIntRnn::write(uint64_t first_slot, std::span<const std::byte> values) {
+  require(first_slot * slot_bytes() + values.size() <= states_.size(), kOfThePairs);
+  device_.use();
+  copy_to_device(reinterpret_cast<std::byte*>(states_.data()) + first_slot * slot_bytes(), values,
+                 device_.stream());
+  device_.stream().synchronize();
+}
+
+void CudaIntRnn::read(uint64_t first_slot, std::span<std::byte> values) {
+  require(first_slot * slot_bytes() + values.size() <= states_.size(), kOfThePairs);
+  device_.use();
+  copy_to_host(values,
+               reinterpret_cast<const std::byte*>(states_.data()) + first_slot * slot_bytes(),
+               device_.stream());
+  device_.stream().synchronize();
+}
+
+// ---- a launch ----
+
 // The largest blocks, which read the weights least often, that still give every multiprocessor one.
-CudaBackend::Geometry CudaBackend::geometry(uint64_t rows, bool perturbed) const {
+CudaIntRnn::Geometry CudaIntRnn::geometry(uint64_t rows, bool perturbed) const {
   Geometry best;
   RowsKernel kernel = nullptr;
   for (const Variant& variant : kVariants) {
@@ -59,9 +119,9 @@ CudaBackend::Geometry CudaBackend::geometry(uint64_t rows, bool perturbed) const
         (variant.in_shared ? activation_bytes(variant.rows, settings_.shape.width,
                                               static_cast<uint32_t>(settings_.noise_rank))
                            : 0);
-    if (bytes > shared_limit_) continue;
+    if (bytes > device_.shared_limit()) continue;
     if (kernel != nullptr &&
-        (!variant.in_shared || blocks_for(rows, best.rows) >= multiprocessors_))
+        (!variant.in_shared || blocks_for(rows, best.rows) >= device_.multiprocessors()))
       break;
     best = {variant.rows, variant.in_shared, 0, bytes};
     kernel = variant.kernel;
@@ -72,16 +132,17 @@ CudaBackend::Geometry CudaBackend::geometry(uint64_t rows, bool perturbed) const
   CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&together, kernel, kThreads,
                                                            best.shared_bytes));
   require(together > 0, "a block that fits on a multiprocessor");
-  best.blocks = static_cast<unsigned>(std::min<uint64_t>(
-      blocks_for(rows, best.rows), uint64_t{multiprocessors_} * static_cast<unsigned>(together)));
+  best.blocks = static_cast<unsigned>(
+      std::min<uint64_t>(blocks_for(rows, best.rows),
+                         uint64_t{device_.multiprocessors()} * static_cast<unsigned>(together)));
   return best;
 }
 
 // All of a call but the rows, and room for what its blocks keep.
-RowsCall CudaBackend::rows_call(const Geometry& geometry, bool perturbed) {
+RowsCall CudaIntRnn::rows_call(const Geometry& geometry, bool perturbed) {
   const IntRnnShape& shape = settings_.shape;
   RowsCall call;
-  call.parameters = parameters_.data();
+  call.parameters = static_cast<const int8_t*>(learner_.view().parameters);
   call.layers = shape.layers;
   call.width = shape.width;
   call.log2_width = 2 * log2_sqrt(shape.width);
@@ -95,8 +156,8 @@ RowsCall CudaBackend::rows_call(const Geometry& geometry, bool perturbed) {
   call.score_tables.log2_edge[kLog2Edges] = 0;
   call.seed = settings_.seed;
   if (perturbed) {
-    const BlockNoise noise = {shape.layers, shape.width,
-                              static_cast<uint32_t>(settings_.noise_rank), geometry.rows / 2};
+    const BlockNoiseLayout noise = {shape.layers, shape.width,
+                                    static_cast<uint32_t>(settings_.noise_rank), geometry.rows / 2};
     grow(block_noise_, geometry.blocks * noise.bytes());
     call.noise = block_noise_.data();
     call.noise_bytes = noise.bytes();
@@ -113,22 +174,22 @@ RowsCall CudaBackend::rows_call(const Geometry& geometry, bool perturbed) {
   return call;
 }
 
-void CudaBackend::run_rows(const Geometry& geometry, bool perturbed, const RowsCall& call) {
+void CudaIntRnn::run_rows(const Geometry& geometry, bool perturbed, const RowsCall& call) const {
   for (const Variant& variant : kVariants)
     if (variant.rows == geometry.rows && variant.perturbed == perturbed &&
         variant.in_shared == geometry.in_shared)
-      launch(variant.kernel, {dim3(geometry.blocks), kThreads, geometry.shared_bytes}, stream_,
-             call);
+      launch(variant.kernel, {dim3(geometry.blocks), kThreads, geometry.shared_bytes},
+             device_.stream(), call);
 }
 
 // Until the stream is done, asking meanwhile whether it is still worth while.
-void CudaBackend::wait(const std::function<bool()>& give_up) {
+void CudaIntRnn::wait(const std::function<bool()>& is_over) {
   using Clock = std::chrono::steady_clock;
   Event done;
-  done.record(stream_);
+  done.record(device_.stream());
   const Clock::time_point start = Clock::now();
   while (!done.has_passed()) {
-    if (give_up && give_up()) *static_cast<volatile int32_t*>(give_up_.data()) = 1;
+    if (is_over && is_over()) *static_cast<volatile int32_t*>(give_up_.data()) = 1;
     const Clock::duration waited = Clock::now() - start;
     if (waited < std::chrono::microseconds(200))
       std::this_thread::yield();
@@ -138,107 +199,90 @@ void CudaBackend::wait(const std::function<bool()>& give_up) {
   }
 }
 
-void CudaBackend::add_to_batch(Batch& batch, const Segments& s, PairRange pairs) const {
-  require(reads_text(s, pairs), kReadsText);
-  uint64_t last_sequence = ~uint64_t{0};
-  for (uint64_t pair = pairs.first; pair < pairs.end(); ++pair) {
-    const uint64_t sequence = 2 * pair / s.group_size;
-    if (sequence != last_sequence) {
-      const uint8_t* slice = s.text.data() + sequence * s.slice_bytes;
-      uint64_t position = s.position;
-      for (uint64_t left = uint64_t{s.tokens} + 1; left > 0;) {
-        const uint64_t part = std::min(left, s.slice_bytes - position);
-        batch.text.insert(batch.text.end(), slice + position, slice + position + part);
-        left -= part;
-        position = 0;
-      }
-      last_sequence = sequence;
-    }
-    batch.pair.push_back(static_cast<uint32_t>(pair));
-    batch.text_row.push_back(static_cast<uint32_t>(batch.text.size() / (s.tokens + 1) - 1));
-  }
-}
+// ---- members ----
 
-bool CudaBackend::run_batch(const Evaluation& e, const Batch& batch, std::span<int32_t> score) {
-  const uint64_t rows = 2 * batch.pair.size();
-  if (rows == 0) return true;
+std::vector<int32_t> CudaIntRnn::run_pairs(const Evaluation& e, PairRange pairs,
+                                           const PairSource& source) {
+  const Segments& s = e.segments;
+  require(reads_text(s, pairs), kReadsText);
+  const uint64_t first_sequence = 2 * pairs.first / s.group_size;
+  const uint64_t sequences = (2 * pairs.end() - 1) / s.group_size + 1 - first_sequence;
+  std::vector<uint8_t> text;  // [sequences, tokens + 1]
+  text.reserve(sequences * (uint64_t{s.tokens} + 1));
+  for (uint64_t sequence = 0; sequence < sequences; ++sequence) {
+    const uint8_t* slice = s.text.data() + (first_sequence + sequence) * s.slice_bytes;
+    uint64_t position = s.position;
+    for (uint64_t left = uint64_t{s.tokens} + 1; left > 0;) {
+      const uint64_t part = std::min(left, s.slice_bytes - position);
+      text.insert(text.end(), slice + position, slice + position + part);
+      left -= part;
+      position = 0;
+    }
+  }
+  std::vector<uint32_t> text_row;  // [pairs]
+  text_row.reserve(pairs.count);
+  for (uint64_t pair = pairs.first; pair < pairs.end(); ++pair)
+    text_row.push_back(static_cast<uint32_t>(2 * pair / s.group_size - first_sequence));
+
+  const uint64_t rows = 2 * pairs.count;
   const Geometry blocks = geometry(rows, true);
   RowsCall call = rows_call(blocks, true);
-  grow(pair_, batch.pair.size());
-  grow(text_row_, batch.text_row.size());
-  grow(text_, batch.text.size());
+  grow(text_row_, text_row.size());
+  grow(text_, text.size());
   grow(score_, rows);
-  copy_to_device(pair_.data(), batch.pair, stream_);
-  copy_to_device(text_row_.data(), batch.text_row, stream_);
-  copy_to_device(text_.data(), batch.text, stream_);
+  copy_to_device(text_row_.data(), text_row, device_.stream());
+  copy_to_device(text_.data(), text, device_.stream());
   call.noise_epoch = e.noise_epoch;
   call.rows = static_cast<uint32_t>(rows);
-  call.tokens = e.segments.tokens;
-  call.pair = pair_.data();
+  call.tokens = s.tokens;
+  call.first_pair = static_cast<uint32_t>(pairs.first);
   call.text_row = text_row_.data();
   call.text = text_.data();
-  call.slots_per_pair = static_cast<int>(state_slots_per_pair(settings_.carry));
-  call.states = states_.data();
+  call.slots_per_pair = static_cast<int>(slots_per_pair());
+  if (settings_.carry != Carry::reset) {
+    require(pairs.first >= pairs_.first && pairs.end() <= pairs_.end(), kOfThePairs);
+    call.states = states_.data() + (pairs.first - pairs_.first) * slots_per_pair() * slot_bytes();
+  }
   call.saved_parity = settings_.carry == Carry::pair ? static_cast<int>(e.generation % 2) : -1;
   call.score = score_.data();
   *give_up_.data() = 0;
   call.give_up = give_up_.data();
   run_rows(blocks, true, call);
-  wait(e.give_up);  // before the copy: one into memory that is not pinned blocks until it is done
-  if (*give_up_.data() != 0) return false;
-  copy_to_host(score, score_.data(), stream_);
-  stream_.synchronize();
-  return true;
+  // Before the copy: one into memory that is not pinned blocks until it is done.
+  wait([&] { return source.is_over(); });
+  if (*give_up_.data() != 0) return {};
+  std::vector<int32_t> score(rows);
+  copy_to_host(std::span(score), score_.data(), device_.stream());
+  device_.stream().synchronize();
+  return score;
 }
 
-void CudaBackend::evaluate(const Evaluation& evaluation, std::span<int32_t> score) {
-  require(score.size() == 2 * pairs_.count, "one score for each assigned member");
-  use_device();
-  Batch batch;
-  batch.pair.reserve(pairs_.count);
-  batch.text_row.reserve(pairs_.count);
-  batch.text.reserve((2 * pairs_.count / evaluation.segments.group_size + 1) *
-                     (uint64_t{evaluation.segments.tokens} + 1));
-  add_to_batch(batch, evaluation.segments, pairs_);
-  run_batch(evaluation, batch, score);
-}
-
-// As many tiles at a time as the device runs at a time, where so many are there.
-void CudaBackend::evaluate_tiles(const Evaluation& evaluation, TileSource& tiles) {
-  require(settings_.carry == Carry::reset, "members that carry no state");
-  use_device();
+// All pairs of a source that knows how many it has; else as many as the device runs at a time.
+void CudaIntRnn::evaluate(const Evaluation& evaluation, PairSource& source) {
+  device_.use();
   try {
-    const Geometry full = geometry(uint64_t{1} << 31, true);
-    const size_t at_most = size_t{full.blocks} * full.rows / (2 * kTilePairs);
-    for (;;) {
-      const std::vector<PairRange> taken = tiles.take(at_most);
-      if (taken.empty()) return;
-      if (evaluation.give_up && evaluation.give_up()) continue;
-      Batch batch;
-      for (const PairRange& pairs : taken) {
-        require(pairs.count <= kTilePairs, "the pairs of one tile");
-        add_to_batch(batch, evaluation.segments, pairs);
-      }
-      std::vector<int32_t> score(2 * batch.pair.size());
-      if (!run_batch(evaluation, batch, score)) continue;
-      std::span<const int32_t> left(score);
-      for (const PairRange& pairs : taken) {
-        tiles.finish(pairs, left.first(2 * pairs.count));
-        left = left.subspan(2 * pairs.count);
-      }
+    uint64_t at_most = source.known();
+    if (at_most == 0) {
+      const Geometry full = geometry(uint64_t{1} << 31, true);
+      at_most = uint64_t{full.blocks} * full.rows / 2;
+    }
+    while (const std::optional<PairRange> pairs = source.take(at_most)) {
+      if (source.is_over()) continue;
+      const std::vector<int32_t> score = run_pairs(evaluation, *pairs, source);
+      if (!score.empty()) finish_pairs(source, *pairs, score);
     }
   } catch (...) {
-    tiles.close();
+    source.close();
     throw;
   }
 }
 
 // ---- the unperturbed model ----
 
-StreamScores CudaBackend::score_streams(std::span<const uint8_t> text, uint64_t streams,
-                                        uint64_t first, uint64_t count) {
+StreamScores CudaIntRnn::score_streams(std::span<const uint8_t> text, uint64_t streams,
+                                       uint64_t first, uint64_t count) {
   require(streams > 0 && first + count <= streams, "streams of the text");
-  use_device();
+  device_.use();
   const uint64_t length = text.size() / streams;
   StreamScores sum;
   if (length < 2) return sum;
@@ -256,7 +300,8 @@ StreamScores CudaBackend::score_streams(std::span<const uint8_t> text, uint64_t 
     RowsCall call = rows_call(blocks, false);
     grow(text_, rows * length);
     DeviceBuffer<int64_t> score(rows);
-    copy_to_device(text_.data(), text.subspan((first + done) * length, rows * length), stream_);
+    copy_to_device(text_.data(), text.subspan((first + done) * length, rows * length),
+                   device_.stream());
     DeviceBuffer<double> exact_sum(rows * tokens);
     DeviceBuffer<int8_t> logit_of_target(rows * tokens);
     call.rows = static_cast<uint32_t>(rows);
@@ -270,9 +315,9 @@ StreamScores CudaBackend::score_streams(std::span<const uint8_t> text, uint64_t 
     std::vector<int64_t> scores(rows);
     std::vector<double> sums(rows * tokens);
     std::vector<int8_t> logits(rows * tokens);
-    copy_to_host(std::span(scores), score.data(), stream_);
-    copy_to_host(std::span(sums), exact_sum.data(), stream_);
-    copy_to_host(std::span(logits), logit_of_target.data(), stream_);
+    copy_to_host(std::span(scores), score.data(), device_.stream());
+    copy_to_host(std::span(sums), exact_sum.data(), device_.stream());
+    copy_to_host(std::span(logits), logit_of_target.data(), device_.stream());
     wait({});
     for (const int64_t s : scores) sum.score_sum += s;
     for (size_t i = 0; i < sums.size(); ++i) sum.loss_2e24 += loss_2e24(sums[i], logits[i]);
@@ -281,16 +326,16 @@ StreamScores CudaBackend::score_streams(std::span<const uint8_t> text, uint64_t 
   return sum;
 }
 
-void CudaBackend::next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) {
+void CudaIntRnn::next_logits(uint8_t token, std::span<int8_t> state, std::span<int8_t> logits) {
   require(state.size() == slot_bytes() && logits.size() == kVocabulary, "one state and 256 logits");
-  use_device();
+  device_.use();
   const Geometry blocks = geometry(1, false);
   RowsCall call = rows_call(blocks, false);
   const uint8_t text[2] = {token, 0};
   grow(text_, 2);
   DeviceBuffer<int8_t> device_state(slot_bytes()), device_logits(kVocabulary);
-  copy_to_device(text_.data(), text, stream_);
-  copy_to_device(device_state.data(), state, stream_);
+  copy_to_device(text_.data(), text, device_.stream());
+  copy_to_device(device_state.data(), state, device_.stream());
   call.rows = 1;
   call.tokens = 1;
   call.text = text_.data();
@@ -298,8 +343,8 @@ void CudaBackend::next_logits(uint8_t token, std::span<int8_t> state, std::span<
   call.slots_per_pair = 2;  // a state of its own
   call.logits = device_logits.data();
   run_rows(blocks, false, call);
-  copy_to_host(state, device_state.data(), stream_);
-  copy_to_host(logits, device_logits.data(), stream_);
+  copy_to_host(state, device_state.data(), device_.stream());
+  copy_to_host(logits, device_logits.data(), device_.stream());
   wait({});
 }
 

@@ -35,7 +35,7 @@ struct LayerProduct {
 };
 
 template <int kTiles, bool kPerturbed, bool kShared>
-class IntRnn : BlockOfRows<kTiles, kPerturbed, kShared> {
+class IntRnnBlock : BlockOfRows<kTiles, kPerturbed, kShared> {
   using Block = BlockOfRows<kTiles, kPerturbed, kShared>;
   using Block::call_, Block::count_, Block::first_row_, Block::layer_, Block::noise_,
       Block::noise_layout_, Block::width_;

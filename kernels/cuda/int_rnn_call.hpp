@@ -34,7 +34,7 @@ struct RowsCall {
   // the rows: two of a pair next to each other, or streams
   uint32_t rows = 0;
   uint32_t tokens = 0;
-  const uint32_t* pair = nullptr;      // [rows / 2] perturbed: number in the population
+  uint32_t first_pair = 0;             // perturbed: number in the population of the first row's
   const uint32_t* text_row = nullptr;  // [rows / 2] perturbed; a stream reads the row of its number
   const uint8_t* text = nullptr;       // [text rows, tokens + 1]
 
@@ -52,13 +52,13 @@ struct RowsCall {
   const int32_t* give_up = nullptr;    // turns nonzero when nothing of this is wanted any more
 
   // of each block that runs
-  int8_t* noise = nullptr;  // see BlockNoise
+  int8_t* noise = nullptr;  // see BlockNoiseLayout
   size_t noise_bytes = 0;
   int8_t* working_states = nullptr;  // [layers, rows of a block, width]
   int8_t* activations = nullptr;     // where they are not in shared memory
 };
 
-// The tensors of int_rnn_layout as the kernel counts on them; CudaBackend checks that they stand
+// The tensors of int_rnn_layout as the kernel counts on them; CudaIntRnn checks that they stand
 // so. which: 0 to 5 for a layer's Wf, Uf, Wh, Uh, W1, W2.
 inline constexpr uint32_t kHeadProduct = 6;
 struct MatrixShape {
@@ -81,11 +81,10 @@ EGGROLL_HD constexpr size_t offset_of_vectors(uint32_t layers, uint32_t width) {
 }
 
 // Noise of a block of `pairs` pairs, in bytes from the start of the block's share:
-//   matrices and embedding, in layout order: [pairs, r (in + out)], elements in address order (B,
-//   then A)
-//   perturbed vectors, in layout order: [pairs, width / 8, 16], eight elements of both members as
-//   they stand in a plane
-struct BlockNoise {
+//   matrices and embedding, in layout order   [pairs, r (in + out)], in address order: B, then A
+//   perturbed vectors, in layout order        [pairs, width / 8, 16], eight elements of both members
+//                                             as they stand in a plane
+struct BlockNoiseLayout {
   uint32_t layers, width, terms, pairs;
 
   EGGROLL_HD constexpr uint32_t matrices() const { return 2 + 6 * layers; }  // emb among them

@@ -27,7 +27,7 @@ struct PhiloxKeys {
   uint32_t of_round[kPhiloxRounds][2];
 };
 
-struct Perturbation {
+struct LinearPerturbation {
   NoiseTables tables;
   PhiloxKeys keys;
   NoiseAddress first;  // of the first pair
@@ -139,11 +139,10 @@ __device__ float sum_in_warp(float (&value)[kCount]) {
   return value[0];
 }
 
-// kTerms: how many terms a pass over x makes; divides noise_rank, and is all of it in a single
-// pass.
+// kTerms: how many terms a pass over x makes; divides noise_rank, and is all of it in a single pass.
 template <uint32_t kTerms, bool kSinglePass>
 __global__ __launch_bounds__(kThreads, kBlocksOfMultiprocessor) void write_perturbation(
-    const __grid_constant__ Perturbation p) {
+    const __grid_constant__ LinearPerturbation p) {
   SharedMemory& shared = *shared_memory<SharedMemory>();
   const unsigned char* tables = shared.tables;
   const uint32_t lane_bytes = 4 * (threadIdx.x % 32);
@@ -231,7 +230,7 @@ __global__ __launch_bounds__(kThreads, kBlocksOfMultiprocessor) void write_pertu
   }
 }
 
-using Kernel = void (*)(Perturbation);
+using Kernel = void (*)(LinearPerturbation);
 
 template <uint32_t kTerms>
 Kernel kernel_for(uint64_t noise_rank) {
@@ -279,7 +278,7 @@ void PerturbedLinear::forward(const PerturbedLinearCall& call, const Stream& str
   check_shape(c);
   const uint64_t terms = call.noise_rank;
   check_noise_rank(terms, c);
-  const Perturbation perturbation = {
+  const LinearPerturbation perturbation = {
       .tables = noise_tables(),
       .keys = philox_keys(call.noise.seed),
       .first = call.noise,

@@ -12,8 +12,8 @@
 #include <cstdint>
 
 #include "common/noise.hpp"
-#include "kernels/cuda/device.hpp"
 #include "kernels/cuda/product.hpp"
+#include "kernels/cuda/runtime.hpp"
 
 namespace eggroll::cuda {
 

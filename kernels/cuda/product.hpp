@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/runtime.hpp"
 
 namespace eggroll::cuda {
 

@@ -1,8 +1,7 @@
 // As much of the CUDA runtime as kernels/cuda uses, on the CPU: the same sources compiled by a C++
-// compiler, each block's threads run as fibers one at a time, from barrier to barrier in random
-// order. It proves indices, barriers, memory bounds (under the address sanitizer) and results; it
-// says nothing of speed, of the memory model or of what a GPU's compiler makes of the text. For
-// tests alone.
+// compiler, each block's threads run as fibers one at a time, from barrier to barrier in random order.
+// It proves indices, barriers, memory bounds (under the address sanitizer) and results; it says nothing
+// of speed, of the memory model or of what a GPU's compiler makes of the text. For tests alone.
 #pragma once
 
 #include <cmath>
@@ -10,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <type_traits>
 
 #define __host__
 #define __device__
@@ -86,9 +86,9 @@ T __ldg(const T* p) {
   return *p;
 }
 template <typename T>
-T atomicAdd(T* p, T value) {
+T atomicAdd(T* p, T value) {  // modulo 2^bits
   const T before = *p;
-  *p = before + value;
+  *p = static_cast<T>(std::make_unsigned_t<T>(before) + std::make_unsigned_t<T>(value));
   return before;
 }
 template <typename T>

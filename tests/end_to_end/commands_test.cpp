@@ -206,7 +206,9 @@ import h5py, numpy
 f = h5py.File(')" +
              path("run/checkpoint-000000250.h5") + R"(', 'r')
 a = f.attrs
-assert a['format_version'] == 1 and a['generation'] == 250 and a['seed'] == 5, dict(a)
+assert a['format_version'] == 2 and a['generation'] == 250 and a['seed'] == 5, dict(a)
+assert a['layout'].startswith(b'emb embedding low_rank int8 256 64\n'), a['layout']
+assert a['slots'] == b'accumulators int32\n', a['slots']
 assert b'population = 256' in a['config'] and len(a['parameters_digest']) == 16, dict(a)
 shapes = {'emb': (256, 64), 'head': (256, 64), 'ln_out': (64,)}
 for name in ('Wf', 'Uf', 'Wh', 'Uh'): shapes['layers.0.' + name] = (64, 64)

@@ -178,8 +178,7 @@ TEST_F(Golden, InspectSaysInJsonWhatItAlwaysSaid) {
 
 // Written by commit 67987c3: `train --data text --run run --layers 1 --width 64 --population 40
 // --tokens-per-update 16 --generations 20 --checkpoint-every 5 --threshold-factor 0.2 --threads 1
-// --seed 3`, where `text` is generated_text(1400). The same run without a stop had the digest
-// below.
+// --seed 3`, where `text` is generated_text(1400). The same run without a stop had the digest below.
 TEST_F(Golden, ACheckpointOfFormat1GoesOnToTheParametersOfARunWithoutAStop) {
   const std::string text = folder_.write("text", generated_text(1400)).string();
   for (const int ranks : {1, 2}) {

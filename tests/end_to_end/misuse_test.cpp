@@ -60,6 +60,27 @@ const std::vector<Case>& cases() {
        train + "--device cpu --all-reduce nccl",
        {"all-reduce = nccl", "device = cpu are auto, mpi"},
        ""},
+      {"option of another task",
+       "train --task quadratic --layers 2",
+       {"layers (command line)", "an option of task lm", "task = quadratic"},
+       ""},
+      {"option of another optimiser",
+       train + "--update threshold --threshold-factor 1",
+       {"threshold-factor (command line)", "an option of update sigma-delta"},
+       ""},
+      {"optimiser of other weights",
+       train + "--update adam",
+       {"update = adam", "moves float32", "int8", "threshold, sigma-delta"},
+       ""},
+      {"unknown task", "train --task chess", {"task = chess", "allowed are lm, "}, ""},
+      {"independent members of the language model",
+       train + "--sampling independent --fitness raw",
+       {"sampling = independent", "antithetic"},
+       ""},
+      {"signs of members that are no pair",
+       "train --task quadratic --sampling independent --fitness sign",
+       {"fitness = sign", "sampling = independent"},
+       ""},
       {"shards of lost ranks",
        train + "--step sharded --survive",
        {"step = sharded", "survive = true and update = sigma-delta"},
@@ -94,10 +115,7 @@ const std::vector<Case>& cases() {
       {"init nowhere", train + "--init nowhere", {"init = nowhere", "No such file"}, ""},
       {"init from a cut file", train + "--init cut.h5", {"init = cut.h5", "truncated"}, ""},
       {"init from text", train + "--init text", {"init = text", "signature"}, ""},
-      {"init of another shape",
-       train + "--init done --width 256",
-       {"done", "width = 64", "width = 256"},
-       ""},
+      {"init of another shape", train + "--init done --width 256", {"init = done", "emb"}, ""},
       {"resume nowhere", "train --resume nowhere", {"resume = nowhere"}, ""},
       {"resume of nothing", "train --resume nothing", {"resume = nothing", "no checkpoint"}, ""},
       {"resume of a cut file", "train --resume cut.h5", {"resume = cut.h5", "truncated"}, ""},
@@ -130,7 +148,15 @@ const std::vector<Case>& cases() {
        "train --resume done --generations 9 --data less",
        {"data = less"},
        ""},
-      {"evaluate without data", "evaluate --checkpoint done", {"'--data'", "missing"}, ""},
+      {"evaluate without data", "evaluate --checkpoint done", {"--data PATH is missing"}, ""},
+      {"evaluate without checkpoint",
+       "evaluate --data text",
+       {"--checkpoint PATH is missing", "evaluate --help"},
+       ""},
+      {"option of evaluate",
+       "sample --checkpoint done --streams 2",
+       {"streams", "no such option"},
+       ""},
       {"evaluate missing data",
        "evaluate --checkpoint done --data nowhere",
        {"data = nowhere"},
@@ -157,7 +183,7 @@ const std::vector<Case>& cases() {
        ""},
       {"top-p", "sample --checkpoint done --top-p 0", {"top-p = 0", "up to 1"}, ""},
       {"inspect nothing", "inspect --checkpoint nothing", {"checkpoint = nothing"}, ""},
-      {"inspect a word", "inspect done", {"inspect", "--name value"}, ""},
+      {"inspect a word", "inspect done", {"done", "not an option", "inspect --help"}, ""},
   };
   return table;
 }
@@ -292,6 +318,10 @@ TEST_F(Misuse, OfOneRankNamesTheRankAndEndsAll) {
                  mpirun(1, good) + and_one_rank(good + "--population 65"));
   expect_refusal({"ranks differ", "", {"config", "rank 2 on", "seed = 2", "seed = 1"}, ""},
                  mpirun(2, good) + and_one_rank(good + "--seed 2"));
+  const std::string resume = "train --resume done --generations 9 --data ";
+  expect_refusal(
+      {"ranks differ in what they resume with", "", {"options", "rank 1 on", "data = "}, ""},
+      mpirun(1, resume + "text") + and_one_rank(resume + "less"));
   // The same program but for a byte at its end.
   const std::filesystem::path other = folder->path() / "other";
   std::filesystem::copy_file(binary(), other);

@@ -33,6 +33,22 @@ class RankCount : public testing::Test {
     return digest_of(run());
   }
 
+  void expect_same_with_every_instruction_set(const std::string& command) const {
+    const std::string scalar = digest_after(eggroll(command, "EGGROLL_ISA=scalar"));
+    for (const std::string isa : {"avx2", "avxvnni", "avx512", "amx"}) {
+      std::filesystem::remove_all(run());
+      const CommandResult result = run_command(eggroll(command, "EGGROLL_ISA=" + isa));
+      if (result.exit_code == 2 &&
+          result.output.find("this processor does not have it") != std::string::npos) {
+        std::cout << "not tested, this machine lacks it: " << isa << std::endl;
+        continue;
+      }
+      EXPECT_EQ(result.exit_code, 0) << result.output;
+      EXPECT_NE(result.output.find("cpu " + isa), std::string::npos) << result.output;
+      EXPECT_EQ(digest_of(run()), scalar) << isa;
+    }
+  }
+
   ScratchFolder folder_;
   std::string data_;
 };
@@ -77,21 +93,14 @@ TEST_F(RankCount, CheckpointsAndMetricsAreTheSameOnAnyNumberOfRanks) {
 }
 
 TEST_F(RankCount, ParametersAreTheSameWithEveryInstructionSet) {
-  const std::string scalar = digest_after(eggroll(arguments(""), "EGGROLL_ISA=scalar"));
-  for (const std::string isa : {"avx2", "avxvnni", "avx512", "amx"}) {
-    std::filesystem::remove_all(run());
-    const CommandResult result = run_command(eggroll(arguments(""), "EGGROLL_ISA=" + isa));
-    if (result.exit_code == 2 &&
-        result.output.find("this processor does not have it") != std::string::npos) {
-      std::cout << "not tested, this machine lacks it: " << isa << std::endl;
-      continue;
-    }
-    EXPECT_EQ(result.exit_code, 0) << result.output;
-    EXPECT_NE(result.output.find("cpu " + isa), std::string::npos) << result.output;
-    EXPECT_EQ(digest_of(run()), scalar) << isa;
-  }
+  expect_same_with_every_instruction_set(arguments(""));
 }
 
+TEST_F(RankCount, FloatParametersAreTheSameWithEveryInstructionSet) {
+  for (const char* more : {"", " --perturbation full", " --noise-rank 3 --update momentum"})
+    expect_same_with_every_instruction_set("train --task quadratic --generations 100 --run " +
+                                           run().string() + more);
+}
 TEST_F(RankCount, ShardsThatEachRankStepsComeToTheSameParametersAndCheckpoints) {
   for (const std::string update : {"sigma-delta", "threshold"}) {
     const std::string options = "--threads 1 --update " + update;

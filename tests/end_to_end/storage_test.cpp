@@ -27,8 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Gives this process, and what it starts, mounts of its own that nobody else sees and that end with
-// it.
+// Gives this process, and what it starts, mounts of its own that nobody else sees and that end with it.
 bool has_own_mounts() {
   static const bool worked =
       unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
@@ -324,7 +323,7 @@ TEST_F(Storage, CheckpointsThatAreDamagedOrTooNewArePassedOver) {
   const std::vector<std::string> lines = lines_with(output, "eggroll: passing over ");
   ASSERT_EQ(lines.size(), 3u) << output;
   EXPECT_EQ(lines[0], "eggroll: passing over " + newer.string() +
-                          ": format_version 2, written by a newer eggroll; this one reads 1");
+                          ": format_version 3, written by a newer eggroll; this one reads up to 2");
   EXPECT_NE(lines[1].find(flipped.string() + ": damaged"), std::string::npos) << lines[1];
   EXPECT_NE(lines[2].find(cut.string() + ": cannot read: truncated file"), std::string::npos);
   EXPECT_NE(output.find("resumed after generation 50"), std::string::npos) << output;

@@ -104,6 +104,25 @@ TEST_F(Survives, TheLossOfAWorkerAndThenOfRank0) {
     EXPECT_EQ(record.contains("regroup_s"), record.contains("lost"));
 }
 
+// Float weights, Adam's slots and the fitness of ranks: what is kept in memory knows none of them.
+TEST_F(Survives, ATaskWithFloatWeights) {
+  const auto quadratic = [&](const std::string& name) {
+    return "train --task quadratic --run " + run(name).string() +
+           " --population 6000 --inputs 40 --outputs 30 --vocabulary 20 --noise-rank 3 --threads 1"
+           " --checkpoint-every 20 --generations " +
+           std::to_string(kGenerations) + " ";
+  };
+  expect_success(eggroll(quadratic("alone")));
+  RunningCommand running(mpirun(kRanks, quadratic("run") + "--survive", kLetsSurvive));
+  ASSERT_TRUE(reaches(run(), 10)) << running.wait(0).output;
+  signal_ranks({1}, SIGKILL);
+  EXPECT_TRUE(running.prints("3 ranks go on after generation "));
+  const CommandResult result = running.wait(kTimeLimit);
+  EXPECT_FALSE(result.timed_out) << result.output;
+  EXPECT_EQ(digest_of(run()), digest_of(run("alone"))) << result.output;
+  expect_records(run(), kGenerations);
+}
+
 // Whatever rank 0 had still to write or to say when it was lost, the others do.
 TEST_F(Survives, TheLossOfRank0AtTheVeryEnd) {
   for (int attempt = 0; attempt < 6; ++attempt) {

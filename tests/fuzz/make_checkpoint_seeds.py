@@ -35,6 +35,19 @@ with h5py.File(folder + "model_packed", "w", libver="latest") as file:
     file.attrs["config"] = np.bytes_("layers = 1\nwidth = 64\n")
     for tensor, shape in real.items():
         file.create_dataset("parameters/" + tensor, data=np.zeros(shape), dtype="int8", chunks=shape, compression="gzip")
+with h5py.File(folder + "h5py_floats", "w", libver="latest") as file:  # float_layout of the tests, as a stranger has it
+    file.attrs["config"] = np.bytes_("task = quadratic\n")
+    file.attrs["layout"] = np.bytes_("emb embedding none float32 5 3\nlayers.10.W matrix low_rank float32 4 3\n"
+                                     "mask vector none int8 3 1\nlayers.2.W matrix full float32 2 5\n"
+                                     "steps vector product int32 2 1\nbias vector full float32 7 1\n")
+    for line in file.attrs["layout"].decode().splitlines():
+        tensor, role, noise, element, rows, cols = line.split(" ")
+        shape = (int(rows),) if role == "vector" else (int(rows), int(cols))
+        file.create_dataset("parameters/" + tensor, data=np.ones(shape), dtype=element)
+with h5py.File(folder + "h5py_doubles", "w", libver="latest") as file:
+    file.attrs["config"] = np.bytes_("task = quadratic\n")
+    file.create_dataset("parameters/W", data=np.ones((2, 3)), dtype=">f4")
+    file.create_dataset("parameters/bias", data=np.ones(7), dtype="<f8")
 with h5py.File(folder + "sparse", "w") as file:  # one piece of very many
     file.attrs["content_xxh3"] = np.bytes_("0" * 16)
     file.create_dataset("parameters/emb", shape=(2**40,), dtype="int8", chunks=(2**16,), compression="gzip")[0] = 1

@@ -8,11 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/devices.hpp"
 #include "kernels/cuda/perturbed_linear.hpp"
 #include "tests/gpu_check/benchmark.hpp"
 #include "tests/gpu_check/ceilings.hpp"
-#include "tests/support/oracle.hpp"
+#include "tests/gpu_check/twins.hpp"
 
 namespace eggroll::gpu_check {
 namespace {
@@ -67,42 +66,41 @@ double operations_per_token(const IntRnnShape& shape) {
 
 // Complete generations (scores, Z, step) as a run makes them, by the clock of the host.
 void measure_generations(uint64_t population, uint32_t tokens, double int8_peak, Table& table) {
-  BackendSettings settings;
+  IntRnnSettings settings;
   settings.seed = 3;
   size_t free_before = 0, free_after = 0, total = 0;
   CUDA_CHECK(cudaMemGetInfo(&free_before, &total));
-  const std::unique_ptr<Backend> backend = cuda::make_cuda_backend(settings);
-  backend->write_parameters(int_rnn_initial_parameters(settings.shape, settings.seed));
+  Engines cuda(cuda::make_cuda_device({}), learner_settings(settings, "sigma-delta"));
+  cuda.model = cuda.device->make_int_rnn(settings, *cuda.learner);
+  const std::vector<int8_t> start = int_rnn_initial_parameters(settings.shape, settings.seed);
+  cuda.learner->write(0, std::as_bytes(std::span(start)));
   const uint64_t pairs = population / 2;
-  backend->assign_pairs({0, pairs});
+  cuda.model->assign({0, pairs});
   oracle::Random random(5);
   const uint64_t slice = tokens + 1;
   std::vector<uint8_t> text(pairs * slice);
   for (uint8_t& byte : text) byte = static_cast<uint8_t>('a' + random() % 26);
   const int64_t threshold = 2 * 256 * oracle::isqrt(static_cast<int64_t>(pairs));
+  const StepNumbers numbers = oracle::numbers_of({threshold, threshold});
   std::vector<double> evaluate_s, update_s;
-  std::vector<int32_t> score(population);
   const int generations = population >= uint64_t{1} << 20 ? 4 : 6;  // the first one is left out
   for (int g = 0; g < generations; ++g) {
-    const double start = now_s();
-    backend->evaluate({.generation = static_cast<uint64_t>(g),
-                       .noise_epoch = static_cast<uint32_t>(g),
-                       .segments = {text, slice, 0, 2, tokens}},
-                      score);
+    const double begin = now_s();
+    const std::vector<int32_t> score = cuda.scores({.generation = static_cast<uint64_t>(g),
+                                                    .noise_epoch = static_cast<uint32_t>(g),
+                                                    .segments = {text, slice, 0, 2, tokens}},
+                                                   {0, pairs});
     const double evaluated = now_s();
-    std::vector<int8_t> d(pairs);
+    std::vector<int16_t> d(pairs);
     for (uint64_t j = 0; j < pairs; ++j)
-      d[j] = static_cast<int8_t>((score[2 * j] > score[2 * j + 1]) -
-                                 (score[2 * j] < score[2 * j + 1]));
+      d[j] = static_cast<int16_t>((score[2 * j] > score[2 * j + 1]) -
+                                  (score[2 * j] < score[2 * j + 1]));
     const double shaped = now_s();
-    backend->reconstruct(static_cast<uint32_t>(g), d, false,
-                         {.bucket_ready = [](size_t) {}, .poll = [] {}});
-    for (size_t b = 0; b < backend->buckets().size(); ++b)
-      backend->step(b, {threshold, threshold}, false);
-    backend->take_changed();
+    cuda.learner->reconstruct_and_step({static_cast<uint32_t>(g), 0, d}, numbers);
+    cuda.learner->take_changed();
     if (g == 0) continue;
     update_s.push_back(now_s() - shaped);
-    evaluate_s.push_back(evaluated - start);
+    evaluate_s.push_back(evaluated - begin);
   }
   CUDA_CHECK(cudaMemGetInfo(&free_after, &total));
   const double evaluation = median(evaluate_s), update = median(update_s);

@@ -1,5 +1,4 @@
-// The figures of the CUDA twin, each with its definition and beside a ceiling measured in the same
-// run.
+// The figures of the CUDA twin, each with its definition and beside a ceiling measured in the same run.
 #pragma once
 
 #include <string>

@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/runtime.hpp"
 
 namespace eggroll::gpu_check {
 

@@ -29,13 +29,15 @@ struct Options {
   bool quick = false;  // few and small cases, for an emulated device or a memory checker
 };
 
-// Random runs of both twins side by side: scores, carried states, Z, parameters, accumulators,
-// streams, next bytes.
+// Random runs of both twins of the integer model side by side: scores, carried states, Z, parameters,
+// accumulators, streams, next bytes.
 void check_runs(const Options& options, Checks& checks);
 // The same with populations for which a real device takes its largest blocks. Not for `quick`.
 void check_large_blocks(const Options& options, Checks& checks);
 // Fifty generations of one larger model: the same parameters to the last bit.
 void check_long_run(const Options& options, Checks& checks);
+// Learners of any layout, every optimiser, utilities up to the largest: Z, parameters, slots.
+void check_learners(const Options& options, Checks& checks);
 // Tiles handed out in any order, and work that is given up.
 void check_tiles(const Options& options, Checks& checks);
 // Work that is given up half way: it ends soon after, and nothing of it stays. Not for `quick`,

@@ -68,12 +68,13 @@ int run(int argc, char** argv) {
     return 2;
   }
   std::printf("%s\nchecks with --seed %llu\n",
-              eggroll::cuda::make_cuda_backend({})->description().c_str(),
+              eggroll::cuda::make_cuda_device({})->description().c_str(),
               static_cast<unsigned long long>(options.seed));
   Checks checks;
   try {
     if (!only_large) {
       check_runs(options, checks);
+      check_learners(options, checks);
       check_tiles(options, checks);
       check_long_run(options, checks);
       check_linear(options, checks);

@@ -348,6 +348,24 @@ TEST_P(Elementwise, VectorSumsAreExactAtTheEndOfTheirType) {
   }
 }
 
+TEST_P(Elementwise, SumsOfOneFactorAndOfTwoTakeAnyUtility) {
+  Random random(12);
+  for (size_t n : {64, 192})
+    for (int d : {-1562, -625, -3, 0, 1, 2, 313, 1562}) {
+      const std::vector<int8_t> v = many(random, 2 * n, kNoiseMax);
+      Guarded<int32_t> of_one(n), of_two(n);
+      for (size_t i = 0; i < n; ++i) of_one[i] = of_two[i] = static_cast<int32_t>(1000 * i) - 7;
+      isa().add_full(v.data(), d, n, of_one.data());
+      isa().outer_vector(v.data(), d, n, of_two.data());
+      for (size_t i = 0; i < n; ++i) {
+        const int32_t before = static_cast<int32_t>(1000 * i) - 7;
+        ASSERT_EQ(of_one[i], before + d * v[i]);
+        ASSERT_EQ(of_two[i], before + d * v[i] * v[n + i]);
+      }
+      ASSERT_TRUE(of_one.margins_are_untouched() && of_two.margins_are_untouched());
+    }
+}
+
 // Thresholds follow the population's sum of squares, so one generation's can be far below that of
 // the generation before, and an accumulator then holds many of them.
 TEST_P(Elementwise, EvidenceAboveAShrunkenThresholdMovesByAllItsWholeThresholds) {

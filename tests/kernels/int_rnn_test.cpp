@@ -1,18 +1,20 @@
-// Backends against the oracle, bit for bit.
+// The integer model of every device against the oracle, bit for bit.
+#include "kernels/int_rnn.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <tuple>
 #include <vector>
 
-#include "kernels/backend.hpp"
-#include "tests/support/backends.hpp"
+#include "common/check.hpp"
+#include "tests/support/devices.hpp"
+#include "tests/support/given_pairs.hpp"
 #include "tests/support/oracle.hpp"
 
 namespace eggroll {
@@ -24,9 +26,13 @@ using oracle::random_text;
 using oracle::Start;
 using oracle::start_parameters;
 using oracle::widened;
-using test::backend_on;
-using test::backends;
+using test::devices;
+using test::Egg;
+using test::GivenPairs;
+using test::read_arena;
 using test::reconstructed;
+using test::scores_of;
+using test::write_arena;
 
 uint64_t draw(Random& random, std::initializer_list<uint64_t> choices) {
   return choices.begin()[random() % choices.size()];
@@ -76,8 +82,8 @@ std::string name_of(const testing::TestParamInfo<Case>& info) {
   return name;
 }
 
-class IntRnn : public testing::TestWithParam<Case> {};
-INSTANTIATE_TEST_SUITE_P(Cpu, IntRnn,
+class IntRnnMembers : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(Cpu, IntRnnMembers,
                          testing::Combine(testing::Values(64, 256), testing::Values(1, 4, 16),
                                           testing::Values(Rounding::nearest, Rounding::floor),
                                           testing::Values(Carry::own, Carry::pair, Carry::reset)),
@@ -85,7 +91,7 @@ INSTANTIATE_TEST_SUITE_P(Cpu, IntRnn,
 
 // Several generations of a random run; the oracle follows some of the pairs, at the edges of tiles
 // and in between.
-TEST_P(IntRnn, ScoresAndCarriedStatesAreThoseOfTheOracle) {
+TEST_P(IntRnnMembers, ScoresAndCarriedStatesAreThoseOfTheOracle) {
   const auto [width, noise_rank, rounding, carry] = GetParam();
   for (Start start : {Start::initial, Start::full_range, Start::extreme, Start::quiet}) {
     // The wide model is slow in the oracle: less of it.
@@ -93,14 +99,14 @@ TEST_P(IntRnn, ScoresAndCarriedStatesAreThoseOfTheOracle) {
     if (width != 64 && start == Start::extreme && carry != Carry::own) continue;
     Random random(1000 * width + 100 * noise_rank + 20 * static_cast<int>(rounding) +
                   4 * static_cast<int>(carry) + static_cast<int>(start));
-    BackendSettings settings;
+    IntRnnSettings settings;
     settings.shape = {static_cast<uint32_t>(1 + random() % 2), width};
     settings.seed = random();
     settings.noise_rank = noise_rank;
     settings.rounding = rounding;
     settings.carry = carry;
     settings.sigma_shift = static_cast<int>(draw(random, {3, 4, 5}));
-    settings.threads = static_cast<int>(draw(random, {1, 2}));
+    const int threads = static_cast<int>(draw(random, {1, 2}));
     const PairRange pairs{draw(random, {0, 5, 16, 37}), draw(random, {3, 16, 21, 35})};
     const uint64_t slice = draw(random, {4, 9, 11});
     const uint32_t group_size = static_cast<uint32_t>(draw(random, {2, 8}));
@@ -108,9 +114,9 @@ TEST_P(IntRnn, ScoresAndCarriedStatesAreThoseOfTheOracle) {
     const int generations = width > 64 ? 2 : 3;
     SCOPED_TRACE(testing::Message()
                  << "start " << static_cast<int>(start) << " layers " << settings.shape.layers
-                 << " sigma_shift " << settings.sigma_shift << " threads " << settings.threads
-                 << " pairs " << pairs.first << "+" << pairs.count << " slice " << slice
-                 << " group " << group_size);
+                 << " sigma_shift " << settings.sigma_shift << " threads " << threads << " pairs "
+                 << pairs.first << "+" << pairs.count << " slice " << slice << " group "
+                 << group_size);
 
     const std::vector<int8_t> parameters = start_parameters(settings.shape, start, random);
     const std::vector<uint8_t> text =
@@ -155,16 +161,16 @@ TEST_P(IntRnn, ScoresAndCarriedStatesAreThoseOfTheOracle) {
     // Extreme parameters may saturate every logit; the others must show something.
     EXPECT_TRUE(told_apart || start == Start::extreme) << "all pairs tie";
 
-    for (const std::string& name : backends()) {
+    for (const std::string& name : devices()) {
       SCOPED_TRACE(name);
-      const std::unique_ptr<Backend> backend = backend_on(name, settings);
-      backend->write_parameters(parameters);
-      backend->assign_pairs(pairs);
-      ASSERT_EQ(backend->state_slots(), pairs.count * slots_per_pair);
-      if (slots_per_pair > 0) backend->write_states(0, first_states);
-      std::vector<int32_t> score(2 * pairs.count);
+      const Egg egg(name, settings, threads);
+      write_arena(*egg.learner, 0, parameters);
+      egg.model->assign(pairs);
+      ASSERT_EQ(egg.model->slots_per_pair(), slots_per_pair);
+      ASSERT_EQ(egg.model->slot_bytes(), state_size);
+      if (slots_per_pair > 0) egg.model->write(0, std::as_bytes(std::span(first_states)));
       for (size_t g = 0; g < run.size(); ++g) {
-        backend->evaluate(run[g], score);
+        const std::vector<int32_t> score = scores_of(*egg.model, run[g], pairs);
         for (uint64_t j : followed) {
           EXPECT_EQ(score[2 * j], expected[j].scores[g].plus) << "pair " << j << " time " << g;
           EXPECT_EQ(score[2 * j + 1], expected[j].scores[g].minus) << "pair " << j << " time " << g;
@@ -173,7 +179,7 @@ TEST_P(IntRnn, ScoresAndCarriedStatesAreThoseOfTheOracle) {
       std::vector<int8_t> state(state_size);
       for (uint64_t j : followed) {
         for (size_t s = 0; s < slots_per_pair; ++s) {
-          backend->read_states(j * slots_per_pair + s, state);
+          egg.model->read(j * slots_per_pair + s, std::as_writable_bytes(std::span(state)));
           EXPECT_EQ(widened(state), expected[j].slots[s]) << "state " << s << " of pair " << j;
         }
       }
@@ -183,29 +189,33 @@ TEST_P(IntRnn, ScoresAndCarriedStatesAreThoseOfTheOracle) {
 
 TEST(IntRnnStates, SurviveARoundTripInPiecesAndBecomeZeroOnANewAssignment) {
   Random random(5);
-  for (const std::string& name : backends()) {
+  for (const std::string& name : devices()) {
     for (Carry carry : {Carry::own, Carry::pair, Carry::reset}) {
       SCOPED_TRACE(name);
-      BackendSettings settings;
+      IntRnnSettings settings;
       settings.shape = {2, 64};
       settings.carry = carry;
-      const std::unique_ptr<Backend> backend = backend_on(name, settings);
-      backend->assign_pairs({3, 19});
-      const uint64_t slots = carry == Carry::own ? 38 : carry == Carry::pair ? 19 : 0;
-      ASSERT_EQ(backend->state_slots(), slots);
+      const Egg egg(name, settings);
+      egg.model->assign({3, 19});
+      const uint64_t slots_per_pair = carry == Carry::own ? 2 : carry == Carry::pair ? 1 : 0;
+      const uint64_t slots = 19 * slots_per_pair;
+      ASSERT_EQ(egg.model->slots_per_pair(), slots_per_pair);
       if (slots == 0) continue;
+      EXPECT_EQ(egg.model->slot_shape(), (std::vector<uint64_t>{2, 64}));
       const size_t size = 2 * 64;
       const std::vector<int8_t> written = random_states(slots * size, random);
-      const std::span<const int8_t> all(written);
-      backend->write_states(7, all.subspan(7 * size));  // 7 on, then the first 7
-      backend->write_states(0, all.first(7 * size));
+      const std::span<const std::byte> all = std::as_bytes(std::span(written));
+      egg.model->write(7, all.subspan(7 * size));  // 7 on, then the first 7
+      egg.model->write(0, all.first(7 * size));
       std::vector<int8_t> read(written.size());
-      backend->read_states(0, std::span(read).first(3 * size));
-      backend->read_states(3, std::span(read).subspan(3 * size));
+      const std::span<std::byte> bytes = std::as_writable_bytes(std::span(read));
+      egg.model->read(0, bytes.first(3 * size));
+      egg.model->read(3, bytes.subspan(3 * size));
       EXPECT_EQ(read, written);
-      backend->assign_pairs({0, 5});
-      read.resize(backend->state_slots() * size);
-      backend->read_states(0, read);
+      EXPECT_THROW(egg.model->write(slots, all.first(size)), Error);
+      egg.model->assign({0, 5});
+      read.resize(5 * slots_per_pair * size);
+      egg.model->read(0, std::as_writable_bytes(std::span(read)));
       EXPECT_EQ(read, std::vector<int8_t>(read.size(), 0));
     }
   }
@@ -217,30 +227,30 @@ TEST(IntRnnScores, StreamsScoreAsTheOracleAndSplitAnywhere) {
   Random random(8);
   for (uint32_t width : {64u, 256u}) {
     for (Start start : {Start::initial, Start::full_range}) {
-      BackendSettings settings;
+      IntRnnSettings settings;
       settings.shape = {2, width};
-      settings.threads = width == 64 ? 2 : 1;
+      const int threads = width == 64 ? 2 : 1;
       const std::vector<int8_t> parameters = start_parameters(settings.shape, start, random);
       const uint64_t streams = width == 64 ? 19 : 5;
       const std::vector<uint8_t> text = random_text(streams * 12 + 3, random);  // 3 belong to none
       const oracle::TextScores expected =
           oracle::score_streams(settings, parameters, text, streams, 0, streams);
-      for (const std::string& name : backends()) {
+      for (const std::string& name : devices()) {
         SCOPED_TRACE(testing::Message() << name << " width " << width);
-        const std::unique_ptr<Backend> backend = backend_on(name, settings);
-        backend->write_parameters(parameters);
-        const StreamScores all = backend->score_streams(text, streams, 0, streams);
+        const Egg egg(name, settings, threads);
+        write_arena(*egg.learner, 0, parameters);
+        const StreamScores all = egg.model->score_streams(text, streams, 0, streams);
         EXPECT_EQ(all.score_sum, expected.score_sum);
         EXPECT_EQ(all.tokens, expected.tokens);
         EXPECT_EQ(all.tokens, streams * 11);
         EXPECT_NEAR(std::ldexp(static_cast<double>(all.loss_2e24), -24), expected.loss,
                     std::ldexp(static_cast<double>(all.tokens), -20));
-        const StreamScores head = backend->score_streams(text, streams, 0, 2);
-        const StreamScores tail = backend->score_streams(text, streams, 2, streams - 2);
+        const StreamScores head = egg.model->score_streams(text, streams, 0, 2);
+        const StreamScores tail = egg.model->score_streams(text, streams, 2, streams - 2);
         EXPECT_EQ(head.score_sum + tail.score_sum, all.score_sum);
         EXPECT_EQ(head.loss_2e24 + tail.loss_2e24, all.loss_2e24);
         EXPECT_EQ(head.tokens + tail.tokens, all.tokens);
-        EXPECT_EQ(backend->score_streams(text, streams, 1, 0).tokens, 0u);
+        EXPECT_EQ(egg.model->score_streams(text, streams, 1, 0).tokens, 0u);
       }
     }
   }
@@ -250,19 +260,19 @@ TEST(IntRnnScores, NextLogitsAndTheStateBehindThemAreThoseOfTheOracle) {
   Random random(9);
   for (uint32_t width : {64u, 256u}) {
     for (Start start : {Start::initial, Start::full_range, Start::extreme, Start::quiet}) {
-      BackendSettings settings;
+      IntRnnSettings settings;
       settings.shape = {2, width};
       const std::vector<int8_t> parameters = start_parameters(settings.shape, start, random);
       const oracle::Model model(settings, parameters);
       const std::vector<int8_t> first_state = random_states(2 * width, random);
-      for (const std::string& name : backends()) {
+      for (const std::string& name : devices()) {
         SCOPED_TRACE(testing::Message() << name << " width " << width);
-        const std::unique_ptr<Backend> backend = backend_on(name, settings);
-        backend->write_parameters(parameters);
+        const Egg egg(name, settings);
+        write_arena(*egg.learner, 0, parameters);
         std::vector<int8_t> state = first_state, logits(256);
         oracle::Vector expected_state = widened(first_state);
         for (uint8_t token : {65, 255, 0, 1, 128}) {
-          backend->next_logits(token, state, logits);
+          egg.model->next_logits(token, state, logits);
           EXPECT_EQ(widened(logits), model.next_logits(token, expected_state));
           EXPECT_EQ(widened(state), expected_state);
         }
@@ -273,7 +283,7 @@ TEST(IntRnnScores, NextLogitsAndTheStateBehindThemAreThoseOfTheOracle) {
 
 // No oracle, so larger: 48 members, 20 bytes, two generations, every score and state, an update and
 // a validation in between.
-TEST(IntRnnBackends, AllGiveTheSameRunWithAnyNumberOfThreads) {
+TEST(IntRnnDevices, AllGiveTheSameRunWithAnyNumberOfThreads) {
   struct Result {
     std::vector<int32_t> score;
     std::vector<int8_t> states, parameters;
@@ -281,37 +291,36 @@ TEST(IntRnnBackends, AllGiveTheSameRunWithAnyNumberOfThreads) {
     StreamScores validation;
   };
   Random random(10);
-  BackendSettings settings;
+  IntRnnSettings settings;
   settings.shape = {2, 256};
   settings.seed = random();
   const std::vector<int8_t> parameters = start_parameters(settings.shape, Start::initial, random);
   const std::vector<uint8_t> text = random_text(24 * 64, random);
   const auto run = [&](const std::string& name, int threads) {
-    settings.threads = threads;
-    const std::unique_ptr<Backend> backend = backend_on(name, settings);
+    const Egg egg(name, settings, threads);
     Result result;
-    backend->write_parameters(parameters);
-    backend->assign_pairs({0, 24});
+    write_arena(*egg.learner, 0, parameters);
+    egg.model->assign({0, 24});
     for (uint32_t g = 0; g < 2; ++g) {
-      std::vector<int32_t> score(48);
-      backend->evaluate({g, g, {text, 64, 50 * g, 2, 10}}, score);
-      std::vector<int8_t> d;
+      const std::vector<int32_t> score =
+          scores_of(*egg.model, {g, g, {text, 64, 50 * g, 2, 10}}, {0, 24});
+      std::vector<int16_t> d;
       for (int j = 0; j < 24; ++j)
         d.push_back((score[2 * j] > score[2 * j + 1]) - (score[2 * j] < score[2 * j + 1]));
-      result.z = reconstructed(*backend, g, d, false);
-      for (size_t b = 0; b < backend->buckets().size(); ++b) backend->step(b, {900, 800}, false);
+      result.z = reconstructed(*egg.learner, {g, 0, d}, false);
+      for (size_t b = 0; b < egg.learner->buckets().size(); ++b)
+        egg.learner->step(b, oracle::numbers_of({.low_rank = 900, .product = 800}), false);
       result.score.insert(result.score.end(), score.begin(), score.end());
     }
-    result.states.resize(backend->state_slots() * 512);
-    backend->read_states(0, result.states);
-    result.parameters.resize(parameters.size());
-    backend->read_parameters(result.parameters);
-    result.validation = backend->score_streams(std::span(text).first(300), 6, 0, 6);
+    result.states.resize(24 * 512);
+    egg.model->read(0, std::as_writable_bytes(std::span(result.states)));
+    result.parameters = read_arena<int8_t>(*egg.learner, 0);
+    result.validation = egg.model->score_streams(std::span(text).first(300), 6, 0, 6);
     return result;
   };
-  const Result first = run(backends().front(), 2);
+  const Result first = run(devices().front(), 2);
   EXPECT_NE(first.parameters, parameters);
-  for (const std::string& name : backends()) {
+  for (const std::string& name : devices()) {
     for (int threads : {1, 2}) {
       SCOPED_TRACE(testing::Message() << name << ", " << threads << " threads");
       const Result other = run(name, threads);
@@ -326,58 +335,60 @@ TEST(IntRnnBackends, AllGiveTheSameRunWithAnyNumberOfThreads) {
 }
 
 // More pairs than any table takes at a time, at once and as tiles that come in any order.
-TEST(IntRnnBackends, AllScoreManyPairsAlikeAtOnceAndAsTiles) {
-  struct Tiles final : TileSource {
-    std::vector<PairRange> take(size_t at_most) override {
-      const std::lock_guard lock(mutex);
-      const size_t count = std::min(at_most, waiting.size());
-      const std::vector<PairRange> taken(waiting.end() - static_cast<ptrdiff_t>(count),
-                                         waiting.end());
-      waiting.resize(waiting.size() - count);
-      return taken;
-    }
-    void finish(PairRange pairs, std::span<const int32_t> of_tile) override {
-      const std::lock_guard lock(mutex);
-      std::ranges::copy(of_tile, score.begin() + static_cast<ptrdiff_t>(2 * pairs.first));
-      ++finished;
-    }
-    void close() override { ADD_FAILURE() << "closed"; }
-
-    std::mutex mutex;
-    std::vector<PairRange> waiting;
-    std::vector<int32_t> score;
-    size_t finished = 0;
-  };
+TEST(IntRnnDevices, AllScoreManyPairsAlikeAtOnceAndAsTiles) {
   constexpr uint64_t kPairs = 251;
   Random random(11);
-  BackendSettings settings;
+  IntRnnSettings settings;
   settings.shape = {1, 64};
   settings.seed = random();
   settings.carry = Carry::reset;
   const std::vector<int8_t> parameters = start_parameters(settings.shape, Start::initial, random);
   const std::vector<uint8_t> text = random_text(kPairs * 8, random);
   std::vector<PairRange> tiles;  // some follow each other, some do not
-  for (const uint64_t tile : {9, 10, 11, 12, 13, 14, 15, 3, 5, 4, 6, 7, 8, 0, 2, 1})
+  for (const uint64_t tile : {1, 2, 0, 8, 7, 6, 4, 5, 3, 15, 14, 13, 12, 11, 10, 9})
     tiles.push_back(pairs_of_tile(kPairs, tile));
   std::vector<int32_t> first;
-  for (const std::string& name : backends())
+  for (const std::string& name : devices())
     for (int threads : {1, 2, 3}) {
       SCOPED_TRACE(testing::Message() << name << ", " << threads << " threads");
-      settings.threads = threads;
-      const std::unique_ptr<Backend> backend = backend_on(name, settings);
-      backend->write_parameters(parameters);
-      backend->assign_pairs({0, kPairs});
+      const Egg egg(name, settings, threads);
+      write_arena(*egg.learner, 0, parameters);
       const Evaluation evaluation = {.noise_epoch = 2, .segments = {text, 8, 3, 2, 4}};
-      std::vector<int32_t> score(2 * kPairs);
-      backend->evaluate(evaluation, score);
+      const std::vector<int32_t> score = scores_of(*egg.model, evaluation, {0, kPairs});
       if (first.empty()) first = score;
       EXPECT_TRUE(score == first);
-      Tiles source;
-      source.waiting = tiles;
-      source.score.assign(2 * kPairs, INT32_MIN);
-      backend->evaluate_tiles(evaluation, source);
-      EXPECT_EQ(source.finished, tiles.size());
-      EXPECT_TRUE(source.score == first);
+      GivenPairs source(tiles, 0, kPairs);
+      egg.model->evaluate(evaluation, source);
+      EXPECT_FALSE(source.is_closed());
+      EXPECT_TRUE(source.scores == first);
+    }
+}
+
+// A slice or tiles, left by all where they are of no use any more, and closed where they cannot be run:
+// where the text is too short for its members.
+TEST(IntRnnDevices, ASourceThatIsOverIsLeftAndOneThatCannotBeRunIsClosed) {
+  IntRnnSettings settings;
+  settings.shape = {1, 64};
+  settings.carry = Carry::reset;
+  const std::vector<uint8_t> text(24 * 8, 'e');
+  for (const std::string& name : devices())
+    for (const bool is_known : {true, false}) {
+      SCOPED_TRACE(testing::Message() << name << (is_known ? ", a slice" : ", tiles"));
+      const Egg egg(name, settings, 2);
+      for (const size_t missing : {0, 1}) {
+        const std::span<const uint8_t> read = std::span(text).first(text.size() - missing);
+        const Evaluation evaluation = {.noise_epoch = 2, .segments = {read, 8, 3, 2, 4}};
+        GivenPairs source =
+            is_known ? GivenPairs(PairRange{0, 24}) : GivenPairs({{0, 16}, {16, 8}}, 0, 24);
+        if (missing == 0) {
+          source.over = true;
+          egg.model->evaluate(evaluation, source);
+          EXPECT_EQ(std::ranges::count(source.scores, INT32_MIN), 2 * 24);
+        } else {
+          EXPECT_THROW(egg.model->evaluate(evaluation, source), Error);
+        }
+        EXPECT_EQ(source.is_closed(), missing > 0);
+      }
     }
 }
 

@@ -115,14 +115,14 @@ int64_t floor_of(int64_t numerator, int shift) {
   return numerator / divisor - (numerator % divisor < 0 ? 1 : 0);
 }
 
-int64_t rounded(int64_t value, const Perturbation& how) {
+int64_t rounded(int64_t value, const PerturbationScale& how) {
   if (how.rounding == Rounding::floor) return floor_of(value, how.shift);
   const int64_t half = int64_t{1} << (how.shift - 1);  // ties away from zero
   const int64_t magnitude = floor_of((value < 0 ? -value : value) + half, how.shift);
   return value < 0 ? -magnitude : magnitude;
 }
 
-int64_t expected_output(const Problem& p, const Perturbation& how, int shift, size_t row,
+int64_t expected_output(const Problem& p, const PerturbationScale& how, int shift, size_t row,
                         size_t o) {
   const size_t terms = static_cast<size_t>(p.shape.terms);
   int64_t perturbation = 0;
@@ -169,7 +169,7 @@ struct Operands {
 struct Run {
   int rows;
   int shift;
-  Perturbation perturbation;
+  PerturbationScale perturbation;
   uint8_t flip;
 };
 

@@ -22,7 +22,7 @@ using Random = std::mt19937_64;
 
 // z (+)= sum_k x_k w_k with the offset of 128 in x, in the layouts of the table's header.
 void expect_outer(size_t out, size_t in, size_t terms, int d_a, int b, bool is_random,
-                  Random& random) {
+                  Random& random, size_t beyond = 0) {
   std::vector<int> x(terms * out), w(terms * in);
   const auto fill = [&](std::vector<int>& values, int largest) {
     for (int& v : values)
@@ -49,17 +49,20 @@ void expect_outer(size_t out, size_t in, size_t terms, int d_a, int b, bool is_r
   const int32_t before = static_cast<int32_t>(largest > 0 ? INT32_MAX - std::abs(largest)
                                                           : -INT32_MAX + std::abs(largest));
   for (const IsaTable& table : isa_tables()) {
-    Guarded<int32_t> z(out * in);
-    std::fill_n(z.data(), out * in, before);
+    const size_t z_row = in + beyond;  // elements from row to row
+    Guarded<int32_t> z(out * z_row);
+    std::fill_n(z.data(), out * z_row, before);
     size_t wrong = 0;
     for (bool add : {true, false}) {
-      table.isa->outer(all_x.data(), all_w.data(), terms / 4, out, in, add, z.data());
+      table.isa->outer(all_x.data(), all_w.data(), terms / 4, out, in, add, z.data(), z_row);
       for (size_t row = 0; row < out; ++row)
         for (size_t col = 0; col < in; ++col) {
           int64_t sum = add ? before : 0;
           for (size_t k = 0; k < terms; ++k) sum += int64_t{x[k * out + row]} * w[k * in + col];
-          wrong += z[row * in + col] != sum;
+          wrong += z[row * z_row + col] != sum;
         }
+      for (size_t row = 0; row < out; ++row)
+        for (size_t col = in; col < z_row; ++col) wrong += z[row * z_row + col] != before;
     }
     EXPECT_EQ(wrong, 0u) << table.isa->name << " out " << out << " in " << in << " terms " << terms;
     EXPECT_TRUE(z.margins_are_untouched()) << table.isa->name;
@@ -83,6 +86,13 @@ TEST(Outer, AnyNumberOfRowsAndPanelsIsInPlace) {
     for (size_t in : {64, 192})
       for (size_t terms : {4, 12, 512})
         expect_outer(out, in, terms, 2 * kNoiseMax, kNoiseMax, true, random);
+}
+
+TEST(Outer, WhatStandsBetweenTheRowsStaysAsItIs) {
+  Random random(7);
+  for (size_t out : {1, 7, 33})
+    for (size_t beyond : {1, 3, 63})
+      expect_outer(out, 128, 12, 2 * kNoiseMax, kNoiseMax, true, random, beyond);
 }
 
 }  // namespace

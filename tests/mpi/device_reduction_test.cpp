@@ -1,5 +1,5 @@
-// Sums in the memory of devices, on 1 to 4 ranks: common/messages/device_reduction_nccl.cpp itself, over an
-// emulated NCCL whose events pass late and which fails and hangs where a test asks for it.
+// Sums in the memory of devices, on 1 to 4 ranks: common/messages/device_reduction_nccl.cpp itself,
+// over an emulated NCCL whose events pass late and which fails and hangs where a test asks for it.
 #include "common/messages/device_reduction.hpp"
 
 #include <gtest/gtest.h>
@@ -137,17 +137,20 @@ TEST_F(DeviceReductionTest, AddsUpShardsAndGathersThemWhateverTheirSizes) {
       std::vector<int32_t> narrow(size);
       std::vector<int64_t> wide(size);
       std::vector<int8_t> bytes(size);
+      std::vector<float> floats(size);
       const Shard mine = shard_of_rank(size, rank, ranks);
       for (size_t i = 0; i < size; ++i) {
         narrow[i] = static_cast<int32_t>(10 * i) + rank;
         wide[i] = (int64_t{1} << 52) + static_cast<int64_t>(i) * rank;
         const bool is_mine = i >= mine.first && i < mine.first + mine.count;
         bytes[i] = is_mine ? static_cast<int8_t>(7 * i) : int8_t{-1};
+        floats[i] = is_mine ? 0.1f * static_cast<float>(i) : -1.0f;
       }
       std::vector<std::unique_ptr<Collectives::Pending>> pending;
       pending.push_back(reduction->start_reduce_scatter_sum(sums_of(narrow)));
-      pending.push_back(reduction->start_all_gather({bytes.data(), bytes.size()}));
+      pending.push_back(reduction->start_all_gather({bytes.data(), size, Element::int8}));
       pending.push_back(reduction->start_reduce_scatter_sum(sums_of(wide)));
+      pending.push_back(reduction->start_all_gather({floats.data(), size, Element::float32}));
       std::ranges::reverse(pending);
       for (auto& each : pending) Collectives::wait(*each);
       const int64_t ranks_sum = ranks * (ranks - 1) / 2;
@@ -155,7 +158,10 @@ TEST_F(DeviceReductionTest, AddsUpShardsAndGathersThemWhateverTheirSizes) {
         EXPECT_EQ(narrow[i], static_cast<int64_t>(10 * i) * ranks + ranks_sum);
         EXPECT_EQ(wide[i], (int64_t{ranks} << 52) + static_cast<int64_t>(i) * ranks_sum);
       }
-      for (size_t i = 0; i < size; ++i) EXPECT_EQ(bytes[i], static_cast<int8_t>(7 * i));
+      for (size_t i = 0; i < size; ++i) {
+        EXPECT_EQ(bytes[i], static_cast<int8_t>(7 * i));
+        EXPECT_EQ(floats[i], 0.1f * static_cast<float>(i));
+      }
     }
   }
   EXPECT_EQ(nccl_seen.destroyed, 1);
@@ -204,8 +210,11 @@ TEST_F(DeviceReductionTest, ItsBytesCountAmongThoseOfTheGroup) {
   const uint64_t between = mpi_world().bytes_sent();
   Collectives::wait(*reduction->start_reduce_scatter_sum(sums_of(wide)));
   EXPECT_EQ(mpi_world().bytes_sent() - between, 8 * (301 - mine));
-  Collectives::wait(*reduction->start_all_gather({bytes.data(), bytes.size()}));
+  Collectives::wait(*reduction->start_all_gather({bytes.data(), 301, Element::int8}));
   EXPECT_EQ(mpi_world().bytes_sent() - between, 8 * (301 - mine) + mine * (ranks - 1));
+  std::vector<float> floats(301);
+  Collectives::wait(*reduction->start_all_gather({floats.data(), 301, Element::float32}));
+  EXPECT_EQ(mpi_world().bytes_sent() - between, 8 * (301 - mine) + 5 * mine * (ranks - 1));
 }
 
 TEST_F(DeviceReductionTest, AStartThatIsRefusedIsAnErrorWithRankAndHost) {

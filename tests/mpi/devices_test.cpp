@@ -13,7 +13,7 @@ namespace {
 using test::mpi_world;
 
 // On a host whose GPUs have these numbers, of which this rank sees `count` from `first` on.
-DeviceSight sees(const std::string& host, int first, int count, bool is_in_build = true) {
+DeviceProbe sees(const std::string& host, int first, int count, bool is_in_build = true) {
   return {host,
           [=] {
             return count > 0 ? cuda::Devices{count, "", is_in_build}
@@ -22,10 +22,10 @@ DeviceSight sees(const std::string& host, int first, int count, bool is_in_build
           [=](int index) { return fmt::format("0000:{:02x}:00.0", first + index); }};
 }
 
-std::string refusal(DeviceChoice wanted, const DeviceSight& sight) {
+std::string refusal(DeviceChoice wanted, const DeviceProbe& probe) {
   std::string words = "no error";
   try {
-    choose_device(wanted, mpi_world(), sight);
+    choose_device(wanted, mpi_world(), probe);
   } catch (const ConfigError& e) {
     words = e.what();
   }
@@ -88,7 +88,7 @@ TEST(Devices, WithoutAnyGpuCudaIsRefusedWithTheReason) {
 TEST(Devices, HostsThatAreNotAlikeAreRefused) {
   if (ranks() == 1) return;
   const bool is_last = rank() == ranks() - 1;
-  const DeviceSight mixed = sees(is_last ? "n2" : "n1", 0, is_last ? 0 : 4);
+  const DeviceProbe mixed = sees(is_last ? "n2" : "n1", 0, is_last ? 0 : 4);
   EXPECT_EQ(
       refusal(DeviceChoice::automatic, mixed),
       fmt::format("device = auto: rank 0 on host n1 sees 4 GPUs, rank {} on host n2 sees none: "
@@ -102,10 +102,10 @@ TEST(Devices, HostsThatAreNotAlikeAreRefused) {
 }
 
 TEST(Devices, AnAddressThatOneRankCannotLearnEndsAll) {
-  DeviceSight sight = sees("n1", 0, 4);
-  if (rank() == ranks() - 1) sight.address = [](int) -> std::string { throw Error("who knows"); };
+  DeviceProbe probe = sees("n1", 0, 4);
+  if (rank() == ranks() - 1) probe.address = [](int) -> std::string { throw Error("who knows"); };
   const std::string where = ranks() == 1 ? "" : fmt::format(" (rank {} on host n1)", ranks() - 1);
-  EXPECT_EQ(refusal(DeviceChoice::cuda, sight), "device = cuda: who knows" + where);
+  EXPECT_EQ(refusal(DeviceChoice::cuda, probe), "device = cuda: who knows" + where);
 }
 
 TEST(Devices, SumsOfTheCpuMeetInItsMemory) {

@@ -1,4 +1,4 @@
-// Letters from rank to rank, beside the collectives, in both kinds of groups.
+// Mail from rank to rank, beside the collectives, in both kinds of groups.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -15,9 +15,9 @@ namespace {
 using test::mpi_session;
 using test::mpi_world;
 
-const std::vector<size_t> kSizes = {0, 3, 5000, 7, kLetterBytes, 1};
+const std::vector<size_t> kSizes = {0, 3, 5000, 7, kMailBytes, 1};
 
-std::vector<std::byte> letter_of(int from, int to, size_t number) {
+std::vector<std::byte> mail_of(int from, int to, size_t number) {
   std::vector<std::byte> bytes(kSizes[number]);
   for (size_t i = 0; i < bytes.size(); ++i)
     bytes[i] = static_cast<std::byte>(i + 3 * number + 31 * from + 101 * to);
@@ -32,19 +32,19 @@ void exchange_letters(Collectives& group) {
   const auto pending = group.start_all_reduce_sum(std::span(sums));
   for (size_t number = 0; number < kSizes.size(); ++number)
     for (int to = 0; to < ranks; ++to)
-      if (to != me) group.post(to, letter_of(me, to, number));
+      if (to != me) group.post(to, mail_of(me, to, number));
 
   std::vector<size_t> arrived(static_cast<size_t>(ranks), 0);
   const size_t expected = kSizes.size() * static_cast<size_t>(ranks - 1);
   for (size_t count = 0; count < expected;) {
-    const std::optional<Letter> letter = group.collect();
-    if (!letter) continue;
+    const std::optional<Mail> mail = group.collect();
+    if (!mail) continue;
     ++count;
-    ASSERT_NE(letter->from, me);
-    ASSERT_LT(letter->from, ranks);
-    const size_t number = arrived[static_cast<size_t>(letter->from)]++;
+    ASSERT_NE(mail->from, me);
+    ASSERT_LT(mail->from, ranks);
+    const size_t number = arrived[static_cast<size_t>(mail->from)]++;
     ASSERT_LT(number, kSizes.size());
-    EXPECT_EQ(letter->bytes, letter_of(letter->from, me, number)) << "in order";
+    EXPECT_EQ(mail->bytes, mail_of(mail->from, me, number)) << "in order";
   }
   Collectives::wait(*pending);
   EXPECT_EQ(sums, std::vector<int32_t>(1000, ranks * (ranks - 1) / 2));
@@ -56,12 +56,12 @@ void exchange_letters(Collectives& group) {
   EXPECT_GE(group.bytes_sent() - sent_before, all_bytes * static_cast<size_t>(ranks - 1));
 }
 
-TEST(Letters, ArriveInOrderFromWhoeverHasPostedThem) {
+TEST(Mailbox, BringsMailInOrderFromWhoeverHasPostedIt) {
   const std::unique_ptr<Collectives> group = mpi_session().world();
   for (int again = 0; again < 3; ++again) exchange_letters(*group);
 }
 
-TEST(Letters, ArriveInAGroupThatMayLoseRanks) {
+TEST(Mailbox, BringsItInAGroupThatMayLoseRanks) {
   Membership membership(mpi_world(), 30);
   {
     const std::unique_ptr<Collectives> group = mpi_session().group_of(membership);
@@ -71,7 +71,7 @@ TEST(Letters, ArriveInAGroupThatMayLoseRanks) {
   // What was posted in one view is not for the next one.
   if (mpi_world().size() > 1) {
     const std::unique_ptr<Collectives> group = mpi_session().group_of(membership);
-    if (group->rank() == 1) group->post(0, letter_of(1, 0, 2));
+    if (group->rank() == 1) group->post(0, mail_of(1, 0, 2));
   }
   mpi_world().barrier();  // whoever agrees breaks the view for those that still use it
   membership.agree("");
@@ -82,10 +82,10 @@ TEST(Letters, ArriveInAGroupThatMayLoseRanks) {
   membership.agree_at_end("");
 }
 
-TEST(Letters, OfTooManyBytesAreRefused) {
+TEST(Mailbox, RefusesMailOfTooManyBytes) {
   const std::unique_ptr<Collectives> group = mpi_session().world();
   if (group->size() == 1) GTEST_SKIP() << "nobody to write to";
-  EXPECT_THROW(group->post(0, std::vector<std::byte>(kLetterBytes + 1)), Error);
+  EXPECT_THROW(group->post(0, std::vector<std::byte>(kMailBytes + 1)), Error);
 }
 
 }  // namespace

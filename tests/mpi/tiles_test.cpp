@@ -21,116 +21,113 @@ namespace {
 using test::generated_text;
 using test::mpi_world;
 using test::ScratchFolder;
-using test::small_config;
+using test::small_values;
 using test::SmallRun;
 using test::SoloCollectives;
 
+// What a task is asked through: all of it the other task's own, but for the pairs.
+class WrappedTask : public Task {
+ public:
+  explicit WrappedTask(std::unique_ptr<Task> task) : task_(std::move(task)) {}
+  std::string data_digest() const override { return task_->data_digest(); }
+  double sigma(uint64_t generation) const override { return task_->sigma(generation); }
+  Tally validate(int rank, int ranks) override { return task_->validate(rank, ranks); }
+  std::vector<Metric> train_metrics(const Tally& t, const FitnessSummary& f) const override {
+    return task_->train_metrics(t, f);
+  }
+  std::vector<Metric> validation_metrics(const Tally& t) const override {
+    return task_->validation_metrics(t);
+  }
+  CarriedStates* carried() override { return task_->carried(); }
+
+ protected:
+  struct WrappedSource : PairSource {
+    explicit WrappedSource(PairSource& s) : source(s) {}
+    uint64_t known() const override { return source.known(); }
+    std::optional<PairRange> take(uint64_t at_most) override { return source.take(at_most); }
+    void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) override {
+      source.finish(pairs, fitness, tally);
+    }
+    bool is_over() const override { return source.is_over(); }
+    void close() override { source.close(); }
+    PairSource& source;
+  };
+  std::unique_ptr<Task> task_;
+};
+
 // A task whose tiles take a while longer.
-class SlowTask final : public Task {
+class SlowTask final : public WrappedTask {
  public:
   SlowTask(std::unique_ptr<Task> task, std::chrono::milliseconds delay)
-      : task_(std::move(task)), delay_(delay) {}
+      : WrappedTask(std::move(task)), delay_(delay) {}
 
-  Backend& backend() override { return task_->backend(); }
-  std::string data_digest() const override { return task_->data_digest(); }
-  void evaluate(const GenerationPlan& plan, std::span<int32_t> fitness,
-                const std::function<bool()>& give_up) override {
-    task_->evaluate(plan, fitness, give_up);
+  void evaluate(const GenerationPlan& plan, PairSource& source) override {
+    struct Delayed final : WrappedSource {
+      Delayed(PairSource& s, std::chrono::milliseconds d) : WrappedSource(s), delay(d) {}
+      std::optional<PairRange> take(uint64_t at_most) override {
+        const auto pairs = source.take(at_most);
+        const auto end = std::chrono::steady_clock::now() + delay;
+        while (pairs && !source.is_over() && std::chrono::steady_clock::now() < end)
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        return pairs;
+      }
+      const std::chrono::milliseconds delay;
+    } delayed(source, delay_);
+    task_->evaluate(plan, delayed);
   }
-  void evaluate_tiles(const GenerationPlan& plan, TileSource& tiles,
-                      const std::function<bool()>& give_up) override {
-    Delayed delayed{tiles, give_up, delay_};
-    task_->evaluate_tiles(plan, delayed, give_up);
-  }
-  uint64_t advance(uint64_t position) const override { return task_->advance(position); }
-  StreamScores validate(int rank, int ranks) override { return task_->validate(rank, ranks); }
-  std::vector<std::string> reference_lines() const override { return task_->reference_lines(); }
 
  private:
-  struct Delayed final : TileSource {
-    Delayed(TileSource& t, const std::function<bool()>& g, std::chrono::milliseconds d)
-        : tiles(t), give_up(g), delay(d) {}
-    std::vector<PairRange> take(size_t at_most) override {
-      const auto pairs = tiles.take(at_most);
-      const auto end = std::chrono::steady_clock::now() + delay;
-      while (!pairs.empty() && !give_up() && std::chrono::steady_clock::now() < end)
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      return pairs;
-    }
-    void finish(PairRange pairs, std::span<const int32_t> score) override {
-      tiles.finish(pairs, score);
-    }
-    void close() override { tiles.close(); }
-    TileSource& tiles;
-    const std::function<bool()>& give_up;
-    const std::chrono::milliseconds delay;
-  };
-
-  std::unique_ptr<Task> task_;
   const std::chrono::milliseconds delay_;
 };
 
-class ThrowingTask final : public Task {
+class ThrowingTask final : public WrappedTask {
  public:
-  explicit ThrowingTask(std::unique_ptr<Task> task) : task_(std::move(task)) {}
-  Backend& backend() override { return task_->backend(); }
-  std::string data_digest() const override { return ""; }
-  void evaluate(const GenerationPlan&, std::span<int32_t>, const std::function<bool()>&) override {}
-  void evaluate_tiles(const GenerationPlan& plan, TileSource& tiles,
-                      const std::function<bool()>& give_up) override {
-    struct Broken final : TileSource {
-      explicit Broken(TileSource& t) : tiles(t) {}
-      std::vector<PairRange> take(size_t at_most) override {
-        const auto pairs = tiles.take(at_most);
+  using WrappedTask::WrappedTask;
+  void evaluate(const GenerationPlan& plan, PairSource& source) override {
+    struct Broken final : WrappedSource {
+      using WrappedSource::WrappedSource;
+      std::optional<PairRange> take(uint64_t at_most) override {
+        const auto pairs = source.take(at_most);
         if (taken++ == 1) throw Error("the second tile is broken");
         return pairs;
       }
-      void finish(PairRange pairs, std::span<const int32_t> score) override {
-        tiles.finish(pairs, score);
-      }
-      void close() override { tiles.close(); }
-      TileSource& tiles;
       std::atomic<int> taken = 0;
-    } broken(tiles);
-    task_->evaluate_tiles(plan, broken, give_up);
+    } broken(source);
+    task_->evaluate(plan, broken);
   }
-  uint64_t advance(uint64_t position) const override { return position; }
-  StreamScores validate(int, int) override { return {}; }
-  std::vector<std::string> reference_lines() const override { return {}; }
-
- private:
-  std::unique_ptr<Task> task_;
 };
 
 class Tiles : public testing::Test {
  protected:
   Tiles() {
-    config_ = small_config(folder_.write("text", generated_text(9000)).string());
-    config_.carry = Carry::reset;
-    config_.population = 330;  // eleven tiles, the last one of five pairs
+    values_ = small_values(folder_.write("text", generated_text(9000)).string());
+    values_["carry"] = "reset";
+    values_["population"] = "330";  // eleven tiles, the last one of five pairs
   }
 
   std::string alone(int generations) {
     SoloCollectives solo;
-    SmallRun run(config_, solo);
+    SmallRun run(config(), solo);
     run.steps(generations);
     return run.digest();
   }
 
+  RunConfig config() const { return test::config_of(values_); }
+
   ScratchFolder folder_;
-  RunConfig config_;
+  test::ConfigValues values_;
 };
 
 TEST_F(Tiles, GiveTheParametersThatOneRankGives) {
   for (const bool ternary : {false, true}) {
-    config_.fitness = ternary ? FitnessRule::sign : FitnessRule::levels;
-    config_.fitness_encoding = ternary ? FitnessEncoding::ternary : FitnessEncoding::int32;
-    for (const uint64_t population : {2, 34, 330}) {
-      config_.population = population;
+    values_["fitness"] = ternary ? "sign" : "levels";
+    values_["fitness-encoding"] = ternary ? "ternary" : "int32";
+    for (const char* population : {"2", "34", "330"}) {
+      values_["population"] = population;
       SCOPED_TRACE(testing::Message() << population << " members, ternary " << ternary);
       const std::string expected = alone(6);
       for (const int threads : {1, 2}) {
-        SmallRun run(config_, mpi_world(), threads);
+        SmallRun run(config(), mpi_world(), threads);
         run.steps(6);
         EXPECT_EQ(run.digest(), expected) << threads << " threads";
       }
@@ -140,13 +137,13 @@ TEST_F(Tiles, GiveTheParametersThatOneRankGives) {
 
 TEST_F(Tiles, TellRank0WhatItsOwnPairsWouldHaveToldIt) {
   SoloCollectives solo;
-  SmallRun expected(config_, solo), run(config_, mpi_world());
+  SmallRun expected(config(), solo), run(config(), mpi_world());
   for (int g = 0; g < 4; ++g) {
     const GenerationRecord alone = expected.step(), together = run.step();
     EXPECT_EQ(together.shaped.sum_squares, alone.shaped.sum_squares);
     EXPECT_FALSE(together.stop_requested);
     if (mpi_world().rank() != 0) continue;
-    EXPECT_EQ(together.score_sum, alone.score_sum);
+    EXPECT_EQ(together.tally, alone.tally);
     EXPECT_EQ(together.ties, alone.ties);
     EXPECT_EQ(together.active_pairs, alone.active_pairs);
   }
@@ -162,7 +159,9 @@ TEST_F(Tiles, OfASlowRankAreRunByTheOthers) {
   for (const int slow : {0, mpi_world().size() - 1}) {
     SCOPED_TRACE(slow);
     const auto delay = mpi_world().rank() == slow ? kSlow : kFast;
-    SmallRun run(config_, mpi_world(), std::make_unique<SlowTask>(make_task(config_, 1), delay));
+    SmallRun run(config(), mpi_world(), 1, [&](std::unique_ptr<Task> task) {
+      return std::make_unique<SlowTask>(std::move(task), delay);
+    });
     for (int g = 0; g < 2; ++g) {
       const GenerationRecord record = run.step();
       EXPECT_LT(record.evaluate_s, 2.0) << "waits for the slow rank's tile";
@@ -179,45 +178,50 @@ TEST_F(Tiles, OfASlowRankAreRunByTheOthers) {
 TEST_F(Tiles, ThatCannotBeRunEndTheRank) {
   for (const int threads : {1, 2}) {
     SoloCollectives solo;
-    ThrowingTask task(make_task(config_, threads));
-    task.backend().write_parameters(int_rnn_initial_parameters(config_.shape(), config_.seed));
-    EXPECT_THROW(exchange_tiles({}, config_, solo, task), Error) << threads;
+    SmallRun run(config(), solo, threads, [](std::unique_ptr<Task> task) {
+      return std::make_unique<ThrowingTask>(std::move(task));
+    });
+    EXPECT_THROW(exchange_tiles(run.plan(), run.config(), solo, run.task()), Error) << threads;
   }
 }
 
 // One tile, which nobody wants any more when it is at its fourth token.
 TEST_F(Tiles, ThatAreGivenUpAreLeftWithinAToken) {
-  struct OneTile final : TileSource {
-    std::vector<PairRange> take(size_t) override {
-      return taken++ == 0 ? std::vector{PairRange{16, 16}} : std::vector<PairRange>{};
+  struct OneTile final : PairSource {
+    explicit OneTile(int unwanted) : unwanted_at(unwanted) {}
+    uint64_t known() const override { return 0; }
+    std::optional<PairRange> take(uint64_t) override {
+      return taken++ == 0 ? std::optional(PairRange{16, 16}) : std::nullopt;
     }
-    void finish(PairRange, std::span<const int32_t>) override { ++finished; }
+    void finish(PairRange, std::span<const double>, const Tally&) override { ++finished; }
+    bool is_over() const override { return ++asked == unwanted_at; }
     void close() override {}
+    const int unwanted_at;
     int taken = 0, finished = 0;
+    mutable int asked = 0;
   };
-  const std::unique_ptr<Task> task = make_task(config_, 1);
-  task->backend().write_parameters(int_rnn_initial_parameters(config_.shape(), config_.seed));
-  int asked = 0;
-  OneTile left;
-  task->evaluate_tiles({}, left, [&] { return ++asked == 4; });
+  SoloCollectives solo;
+  SmallRun run(config(), solo);
+  OneTile left(4);
+  run.task().evaluate(run.plan(), left);
   EXPECT_EQ(left.finished, 0);
-  EXPECT_EQ(asked, 4);
-  OneTile wanted;
-  task->evaluate_tiles({}, wanted, [] { return false; });
+  EXPECT_EQ(left.asked, 4);
+  OneTile wanted(1000);
+  run.task().evaluate(run.plan(), wanted);
   EXPECT_EQ(wanted.finished, 1);
 }
 
 TEST_F(Tiles, AreTakenWhereMembersCarryNoStateAndThereAreOthers) {
-  EXPECT_TRUE(takes_tiles(config_, 2, false));
-  EXPECT_FALSE(takes_tiles(config_, 1, false));
-  EXPECT_FALSE(takes_tiles(config_, 2, true));  // a GPU: only where it is asked for
-  config_.schedule = TileSchedule::dynamic;
-  EXPECT_TRUE(takes_tiles(config_, 2, true));
-  config_.schedule = TileSchedule::fixed;
-  EXPECT_FALSE(takes_tiles(config_, 2, false));
-  config_.schedule = TileSchedule::automatic;
-  config_.carry = Carry::pair;
-  EXPECT_FALSE(takes_tiles(config_, 2, false));
+  RunConfig config = this->config();
+  EXPECT_TRUE(takes_tiles(config, 2, false, false));
+  EXPECT_FALSE(takes_tiles(config, 1, false, false));
+  EXPECT_FALSE(takes_tiles(config, 2, false, true));  // a GPU: only where it is asked for
+  config.schedule = TileSchedule::dynamic;
+  EXPECT_TRUE(takes_tiles(config, 2, false, true));
+  config.schedule = TileSchedule::fixed;
+  EXPECT_FALSE(takes_tiles(config, 2, false, false));
+  config.schedule = TileSchedule::automatic;
+  EXPECT_FALSE(takes_tiles(config, 2, true, false));
 }
 
 }  // namespace

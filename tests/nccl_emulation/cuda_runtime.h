@@ -1,6 +1,6 @@
-// As much of the CUDA runtime as common/messages/device_reduction_nccl.cpp uses, with events that pass when
-// what NCCL has put on their stream is done (tests/cuda_emulation does everything at once). For
-// tests alone.
+// As much of the CUDA runtime as common/messages/device_reduction_nccl.cpp uses, with events that
+// pass when what NCCL has put on their stream is done (tests/cuda_emulation does everything at
+// once). For tests alone.
 #pragma once
 
 enum cudaError_t : int {

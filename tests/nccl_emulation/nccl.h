@@ -1,5 +1,5 @@
-// As much of NCCL as common/messages/device_reduction_nccl.cpp uses, with the names and numbers of its own
-// header; sums are MPI's, in host memory. For tests alone.
+// As much of NCCL as common/messages/device_reduction_nccl.cpp uses, with the names and numbers of
+// its own header; sums are MPI's, in host memory. For tests alone.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -1,4 +1,4 @@
-// A backend and a reduction between devices that do no arithmetic: what the update asks of them is
+// A learner and a reduction between devices that do no arithmetic: what the update asks of them is
 // seen, and its sums are what a test says.
 #pragma once
 
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "common/messages/device_reduction.hpp"
-#include "kernels/backend.hpp"
+#include "kernels/learner.hpp"
 #include "tests/support/mpi_world.hpp"
 
 namespace eggroll::test {
@@ -25,13 +25,13 @@ using Sums = std::vector<std::vector<int64_t>>;  // of each bucket
 // Makes the sums that the test gives, in memory of the host or in memory that stands for a
 // device's; keeps what it is asked to step by, and where it is asked for its sums. A step writes
 // what it stepped by into the parameters, cut to a byte.
-class GivenSums final : public Backend {
+class GivenSums final : public Learner {
  public:
   explicit GivenSums(Sums z, bool is_on_device = false)
       : z_(std::move(z)), is_on_device_(is_on_device) {
     size_t offset = 0;
     for (const auto& bucket : z_) {
-      buckets_.push_back({offset, bucket.size()});
+      buckets_.push_back({offset, bucket.size(), offset, Noise::low_rank, Element::int8});
       offset += bucket.size();
     }
     narrow_.resize(offset);
@@ -42,7 +42,7 @@ class GivenSums final : public Backend {
   struct Step {
     size_t bucket;
     Shard shard;
-    StepRule rule;
+    StepNumbers numbers;
     bool wide;
     std::vector<int64_t> z;
   };
@@ -57,8 +57,7 @@ class GivenSums final : public Backend {
   }
 
   const std::vector<UpdateBucket>& buckets() const override { return buckets_; }
-  void reconstruct(uint32_t, std::span<const int8_t>, bool wide,
-                   const ReconstructionProgress& progress) override {
+  void reconstruct(const Utilities&, bool wide, const ReconstructionProgress& progress) override {
     reconstructed_wide = wide;
     for (size_t b = 0; b < z_.size(); ++b) {
       for (size_t i = 0; i < z_[b].size(); ++i) {
@@ -91,46 +90,34 @@ class GivenSums final : public Backend {
     return largest;
   }
   void narrow(size_t b) override { std::ranges::copy(wide_part(b), narrow_part(b).begin()); }
-  void step_shard(size_t b, Shard shard, const StepRule& rule, bool wide) override {
+  void step_shard(size_t b, Shard shard, const StepNumbers& numbers, bool wide) override {
     std::vector<int64_t> z;
     for (size_t i = shard.first; i < shard.first + shard.count; ++i) {
       z.push_back(wide ? wide_part(b)[i] : narrow_part(b)[i]);
       parameter_part(b)[i] = static_cast<int8_t>(z.back());
     }
-    steps.push_back({b, shard, rule, wide, z});
+    steps.push_back({b, shard, numbers, wide, z});
     changed_ += 1 + b;
   }
-  std::span<int8_t> give_parameters(size_t b, Shard shard) override {
+  std::span<std::byte> give_parameters(size_t b, Shard shard) override {
     ++parameters_given_to_host;
     EXPECT_EQ(shard.first, steps.at(b).shard.first);
     EXPECT_EQ(shard.count, steps.at(b).shard.count);
-    return parameter_part(b);
+    return std::as_writable_bytes(parameter_part(b));
   }
   void take_parameters(size_t b) override { taken.push_back(b); }
   std::optional<DeviceParameters> device_parameters(size_t b) override {
     if (!is_on_device_) return std::nullopt;
     ++parameters_given_to_device;
-    return DeviceParameters{parameter_part(b).data(), buckets_[b].size};
+    return DeviceParameters{parameter_part(b).data(), buckets_[b].size, Element::int8};
   }
   uint64_t take_changed() override { return std::exchange(changed_, 0); }
 
-  std::string description() const override { return "given sums"; }
-  bool works_in_bulk() const override { return false; }
   const ParameterLayout& layout() const override { return layout_; }
-  void write_parameters(std::span<const int8_t>) override {}
-  void read_parameters(std::span<int8_t>) override {}
-  void write_accumulators(std::span<const int32_t>) override {}
-  void read_accumulators(std::span<int32_t>) override {}
-  void assign_pairs(PairRange) override {}
-  uint64_t state_slots() const override { return 0; }
-  void write_states(uint64_t, std::span<const int8_t>) override {}
-  void read_states(uint64_t, std::span<int8_t>) override {}
-  void evaluate(const Evaluation&, std::span<int32_t>) override {}
-  void evaluate_tiles(const Evaluation&, TileSource&) override {}
-  StreamScores score_streams(std::span<const uint8_t>, uint64_t, uint64_t, uint64_t) override {
-    return {};
-  }
-  void next_logits(uint8_t, std::span<int8_t>, std::span<int8_t>) override {}
+  View view() const override { return {parameters_.data(), 0}; }
+  size_t arena_bytes(size_t) const override { return 0; }
+  void write(size_t, std::span<const std::byte>) override {}
+  void read(size_t, std::span<std::byte>) override {}
 
  private:
   std::span<int32_t> narrow_part(size_t b) {
@@ -172,7 +159,9 @@ class CountingReduction final : public DeviceReduction {
   std::unique_ptr<Collectives::Pending> start_all_gather(
       const DeviceParameters& parameters) override {
     ++gathered;
-    return mpi_world().start_all_gather({static_cast<int8_t*>(parameters.data), parameters.size});
+    if (parameters.element == Element::int8)
+      return mpi_world().start_all_gather({static_cast<int8_t*>(parameters.data), parameters.size});
+    return mpi_world().start_all_gather({static_cast<int32_t*>(parameters.data), parameters.size});
   }
 };
 

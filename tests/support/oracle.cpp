@@ -7,6 +7,9 @@
 #include <string>
 #include <utility>
 
+#include "kernels/optimizers/sigma_delta.hpp"
+#include "kernels/optimizers/threshold.hpp"
+
 namespace eggroll::oracle {
 
 int64_t clip8(int64_t value) { return std::min<int64_t>(127, std::max<int64_t>(-127, value)); }
@@ -64,37 +67,63 @@ double byte_loss(const Vector& logits, uint8_t target) {
   return std::log2(sum) - static_cast<double>(logits[target] + 128) / 16.0;
 }
 
-Vector tensor_noise(const BackendSettings& settings, const TensorSpec& tensor,
-                    const NoiseAddress& at) {
-  const size_t rows = tensor.rows;
-  const size_t cols = tensor.cols;
-  const size_t elements =
-      tensor.kind == TensorKind::vector ? 2 * rows : settings.noise_rank * (rows + cols);
-  Vector noise(elements);
-  for (size_t e = 0; e < elements; ++e) noise[e] = noise_element(at, static_cast<uint32_t>(e));
-  return noise;
-}
-
 namespace {
+
+size_t run_of(size_t elements) {
+  while (elements % 64 != 0) ++elements;
+  return elements;
+}
 
 // B of term q at input i, A of term q at output o.
 int64_t noise_b(const TensorSpec& tensor, const Vector& noise, size_t q, size_t i) {
-  return noise[q * tensor.cols + i];
+  return noise[q * run_of(tensor.cols) + i];
 }
-int64_t noise_a(const TensorSpec& tensor, const Vector& noise, int r, size_t q, size_t o) {
-  return noise[r * size_t{tensor.cols} + q * tensor.rows + o];
+int64_t noise_a(const TensorSpec& tensor, const Vector& noise, size_t r, size_t q, size_t o) {
+  return noise[r * run_of(tensor.cols) + q * run_of(tensor.rows) + o];
+}
+
+// E of a pair at a row and a column, as integers.
+int64_t perturbation(const TensorSpec& tensor, const Vector& noise, size_t r, size_t row,
+                     size_t col) {
+  const size_t element = row * tensor.cols + col;
+  int64_t sum = 0;
+  switch (tensor.noise) {
+    case Noise::low_rank:
+      for (size_t q = 0; q < r; ++q)
+        sum += noise_a(tensor, noise, r, q, row) * noise_b(tensor, noise, q, col);
+      return sum;
+    case Noise::product:
+      return noise[element] * noise[run_of(tensor.size()) + element];
+    case Noise::full:
+      return noise[element];
+    case Noise::none:
+      return 0;
+  }
+  return sum;
 }
 
 // sigma / (16 * 16) of two noise values against weights with 4 fractional bits, and 1 / sqrt(r) for
 // r terms.
-int vector_shift(const BackendSettings& settings) { return 4 + settings.sigma_shift; }
-int matrix_shift(const BackendSettings& settings) {
+int vector_shift(const IntRnnSettings& settings) { return 4 + settings.sigma_shift; }
+int matrix_shift(const IntRnnSettings& settings) {
   return 4 + settings.sigma_shift + static_cast<int>(std::log2(isqrt(settings.noise_rank)));
 }
 
 }  // namespace
 
-Model::Model(const BackendSettings& settings, std::span<const int8_t> parameters,
+Vector tensor_noise(const TensorSpec& tensor, int noise_rank, const NoiseAddress& at) {
+  const size_t r = static_cast<size_t>(noise_rank);
+  const size_t elements = tensor.noise == Noise::low_rank
+                              ? r * (run_of(tensor.rows) + run_of(tensor.cols))
+                          : tensor.noise == Noise::product ? 2 * run_of(tensor.size())
+                          : tensor.noise == Noise::full    ? run_of(tensor.size())
+                                                           : 0;
+  Vector noise(elements);
+  for (size_t e = 0; e < elements; ++e) noise[e] = noise_element(at, static_cast<uint32_t>(e));
+  return noise;
+}
+
+Model::Model(const IntRnnSettings& settings, std::span<const int8_t> parameters,
              Perturbation perturbation)
     : settings_(settings),
       layout_(int_rnn_layout(settings.shape)),
@@ -103,7 +132,7 @@ Model::Model(const BackendSettings& settings, std::span<const int8_t> parameters
   if (perturbation.sign == 0) return;
   for (size_t t = 0; t < layout_.tensors().size(); ++t)
     noise_.push_back(tensor_noise(
-        settings_, layout_[t],
+        layout_[t], settings_.noise_rank,
         {settings_.seed, perturbation.noise_epoch, static_cast<uint32_t>(t), perturbation.pair}));
 }
 
@@ -116,7 +145,7 @@ Vector Model::embed(uint8_t token) const {
   const TensorSpec& tensor = layout_[t];
   Vector x(tensor.cols);
   for (size_t i = 0; i < x.size(); ++i) {
-    x[i] = parameters_[tensor.offset + token * size_t{tensor.cols} + i];
+    x[i] = parameters_[tensor.at + token * size_t{tensor.cols} + i];
     if (perturbation_.sign == 0) continue;
     int64_t product = 0;
     for (int q = 0; q < settings_.noise_rank; ++q)
@@ -132,7 +161,7 @@ Vector Model::vector(size_t t) const {
   const TensorSpec& tensor = layout_[t];
   Vector v(tensor.rows);
   for (size_t i = 0; i < v.size(); ++i) {
-    v[i] = parameters_[tensor.offset + i];
+    v[i] = parameters_[tensor.at + i];
     if (perturbation_.sign == 0) continue;
     const int64_t z = noise_[t][i] * noise_[t][v.size() + i];
     v[i] = clip8(v[i] + round_perturbation(z, perturbation_.sign, vector_shift(settings_),
@@ -152,7 +181,7 @@ Vector Model::matmul(size_t t, const Vector& u) const {
   for (size_t o = 0; o < y.size(); ++o) {
     int64_t sum = 0;
     for (size_t i = 0; i < u.size(); ++i)
-      sum += u[i] * parameters_[tensor.offset + o * tensor.cols + i];
+      sum += u[i] * parameters_[tensor.at + o * tensor.cols + i];
     if (perturbation_.sign != 0) {
       int64_t product = 0;
       for (int q = 0; q < r; ++q) product += p[q] * noise_a(tensor, noise_[t], r, q, o);
@@ -222,7 +251,7 @@ uint8_t segment_byte(const Segments& segments, uint64_t sequence, uint64_t i) {
       .text[sequence * segments.slice_bytes + (segments.position + i) % segments.slice_bytes];
 }
 
-int64_t evaluate_member(const BackendSettings& settings, std::span<const int8_t> parameters,
+int64_t evaluate_member(const IntRnnSettings& settings, std::span<const int8_t> parameters,
                         const Evaluation& evaluation, uint64_t member, Vector& state) {
   const Model model(
       settings, parameters,
@@ -236,7 +265,7 @@ int64_t evaluate_member(const BackendSettings& settings, std::span<const int8_t>
   return score;
 }
 
-PairScores evaluate_pair(const BackendSettings& settings, std::span<const int8_t> parameters,
+PairScores evaluate_pair(const IntRnnSettings& settings, std::span<const int8_t> parameters,
                          const Evaluation& evaluation, uint64_t pair, std::vector<Vector>& slots) {
   const Vector zero(size_t{settings.shape.layers} * settings.shape.width, 0);
   Vector state[2] = {zero, zero};
@@ -250,43 +279,45 @@ PairScores evaluate_pair(const BackendSettings& settings, std::span<const int8_t
   return scores;
 }
 
-Vector reconstruct(const BackendSettings& settings, PairRange pairs, uint32_t noise_epoch,
-                   std::span<const int8_t> d) {
-  const ParameterLayout layout = int_rnn_layout(settings.shape);
-  const int r = settings.noise_rank;
-  Vector z(layout.size(), 0);
-  for (uint64_t j = 0; j < pairs.count; ++j) {
-    if (d[j] == 0) continue;  // adds nothing
-    for (size_t t = 0; t < layout.tensors().size(); ++t) {
-      const TensorSpec& tensor = layout[t];
-      const Vector noise = tensor_noise(settings, tensor,
-                                        {settings.seed, noise_epoch, static_cast<uint32_t>(t),
-                                         static_cast<uint32_t>(pairs.first + j)});
-      int64_t* sum = z.data() + tensor.offset;
-      if (tensor.kind == TensorKind::vector) {
-        for (size_t i = 0; i < tensor.rows; ++i) sum[i] += d[j] * noise[i] * noise[tensor.rows + i];
-        continue;
-      }
-      for (int q = 0; q < r; ++q)
-        for (size_t o = 0; o < tensor.rows; ++o)
-          for (size_t i = 0; i < tensor.cols; ++i)
-            sum[o * tensor.cols + i] +=
-                d[j] * noise_a(tensor, noise, r, q, o) * noise_b(tensor, noise, q, i);
+Vector reconstruct(const LearnerSettings& settings, const Utilities& utilities) {
+  Vector z(settings.layout.trained(), 0);
+  for (size_t j = 0; j < utilities.d.size(); ++j) {
+    if (utilities.d[j] == 0) continue;  // adds nothing
+    for (size_t t = 0; t < settings.layout.tensors().size(); ++t) {
+      const TensorSpec& tensor = settings.layout[t];
+      if (tensor.noise == Noise::none) continue;
+      const Vector noise =
+          tensor_noise(tensor, settings.noise_rank,
+                       {settings.seed, utilities.noise_epoch, static_cast<uint32_t>(t),
+                        static_cast<uint32_t>(utilities.first_pair + j)});
+      for (size_t row = 0; row < tensor.rows; ++row)
+        for (size_t col = 0; col < tensor.cols; ++col)
+          z[tensor.offset + row * tensor.cols + col] +=
+              utilities.d[j] *
+              perturbation(tensor, noise, static_cast<size_t>(settings.noise_rank), row, col);
     }
   }
   return z;
 }
 
-uint64_t step(const BackendSettings& settings, const StepRule& rule, const Vector& z,
+StepNumbers numbers_of(const Thresholds& thresholds) {
+  StepNumbers numbers;
+  static_assert(sizeof(Threshold::Numbers) == sizeof(SigmaDelta::Numbers));
+  for (const Noise noise : {Noise::low_rank, Noise::product, Noise::full})
+    numbers.put(noise, Threshold::Numbers{thresholds.of(noise)});
+  return numbers;
+}
+
+uint64_t step(const LearnerSettings& settings, const Thresholds& thresholds, const Vector& z,
               std::vector<int8_t>& parameters, std::vector<int32_t>& accumulators) {
-  const ParameterLayout layout = int_rnn_layout(settings.shape);
   uint64_t changed = 0;
-  for (const TensorSpec& tensor : layout.tensors()) {
-    const int64_t threshold =
-        tensor.kind == TensorKind::vector ? rule.vector_threshold : rule.matrix_threshold;
-    for (size_t e = tensor.offset; e < tensor.offset + tensor.size(); ++e) {
+  for (const TensorSpec& tensor : settings.layout.tensors()) {
+    if (tensor.noise == Noise::none) continue;
+    const int64_t threshold = thresholds.of(tensor.noise);
+    for (size_t i = 0; i < tensor.size(); ++i) {
+      const size_t e = tensor.offset + i;  // among the trained; int8: a byte an element
       int64_t moves = 0;
-      if (settings.update == UpdateRule::threshold) {
+      if (settings.optimizer == "threshold") {
         if (z[e] != 0 && std::abs(z[e]) >= threshold) moves = z[e] > 0 ? 1 : -1;
       } else {
         // "While |M| >= threshold: move by sign(M), take a threshold off M", all at once.
@@ -295,15 +326,16 @@ uint64_t step(const BackendSettings& settings, const StepRule& rule, const Vecto
         m -= moves * threshold;
         accumulators[e] = static_cast<int32_t>(m);
       }
-      const int64_t moved = clip8(parameters[e] + moves);
-      if (moved != parameters[e]) ++changed;
-      parameters[e] = static_cast<int8_t>(moved);
+      int8_t& parameter = parameters[tensor.at + i];
+      const int64_t moved = clip8(parameter + moves);
+      if (moved != parameter) ++changed;
+      parameter = static_cast<int8_t>(moved);
     }
   }
   return changed;
 }
 
-TextScores score_streams(const BackendSettings& settings, std::span<const int8_t> parameters,
+TextScores score_streams(const IntRnnSettings& settings, std::span<const int8_t> parameters,
                          std::span<const uint8_t> text, uint64_t streams, uint64_t first,
                          uint64_t count) {
   const Model model(settings, parameters);
@@ -340,7 +372,7 @@ std::vector<int8_t> start_parameters(const IntRnnShape& shape, Start start, Rand
   const std::vector<int8_t> initial = int_rnn_initial_parameters(shape, random());
   if (start == Start::initial) return initial;
   for (const TensorSpec& tensor : layout.tensors()) {
-    const auto begin = values.begin() + tensor.offset;
+    const auto begin = values.begin() + static_cast<ptrdiff_t>(tensor.at);
     if (start == Start::extreme) {
       for (size_t row = 0; row < tensor.rows; ++row)
         std::fill_n(begin + row * tensor.cols, tensor.cols,
@@ -348,8 +380,8 @@ std::vector<int8_t> start_parameters(const IntRnnShape& shape, Start start, Rand
     } else if (tensor.name == "emb") {  // every third row and three quarters of the others
       for (size_t e = 0; e < tensor.size(); ++e)
         begin[e] = e / tensor.cols % 3 == 0 || random() % 4 != 0 ? 0 : begin[e] < 0 ? -1 : 1;
-    } else if (tensor.kind == TensorKind::matrix) {
-      std::copy_n(initial.begin() + tensor.offset, tensor.size(), begin);
+    } else if (tensor.role == Role::matrix) {
+      std::copy_n(initial.begin() + static_cast<ptrdiff_t>(tensor.at), tensor.size(), begin);
     }
   }
   return values;

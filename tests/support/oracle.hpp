@@ -1,6 +1,6 @@
 // The integer recurrent model, its perturbation and its update, written to be believed: one scalar
-// at a time, int64 throughout, every formula as docs/model.md has it. Backends are tested against
-// this; it shares nothing with them but the noise and the layout of the parameters.
+// at a time, int64 throughout, every formula as docs/model.md has it. Devices are tested against this;
+// it shares nothing with them but the noise and the layout of the parameters.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,11 @@
 #include <span>
 #include <vector>
 
+#include "common/layout.hpp"
 #include "common/noise.hpp"
-#include "common/parameters.hpp"
 #include "common/rules.hpp"
-#include "kernels/backend.hpp"
+#include "kernels/int_rnn.hpp"
+#include "kernels/learner.hpp"
 
 namespace eggroll::oracle {
 
@@ -41,7 +42,7 @@ struct Perturbation {
 
 class Model {
  public:
-  Model(const BackendSettings& settings, std::span<const int8_t> parameters,
+  Model(const IntRnnSettings& settings, std::span<const int8_t> parameters,
         Perturbation perturbation = {});
 
   // One step: state (layers * width) moves on, the logits of the next byte come back. Byte 0 resets
@@ -59,41 +60,51 @@ class Model {
  private:
   size_t tensor_of(uint32_t layer, const char* name) const;
 
-  BackendSettings settings_;
+  IntRnnSettings settings_;
   ParameterLayout layout_;
   std::vector<int8_t> parameters_;
   Perturbation perturbation_;
   std::vector<Vector> noise_;  // of each tensor, in element order; empty where unperturbed
 };
 
-// All noise elements of one tensor and pair: r terms of B, then r terms of A; for a vector the two
-// factors.
-Vector tensor_noise(const BackendSettings& settings, const TensorSpec& tensor,
-                    const NoiseAddress& at);
+// All noise elements of one tensor and pair: r terms of B, then r terms of A; of a vector the two
+// factors; of full noise one for each weight. Where runs are filled up to multiples of 64, with that.
+Vector tensor_noise(const TensorSpec& tensor, int noise_rank, const NoiseAddress& at);
 
 // Byte i of a sequence's segment, 0 <= i <= tokens.
 uint8_t segment_byte(const Segments& segments, uint64_t sequence, uint64_t i);
 
 // Runs one member of the population over its segment from `state`, which moves on; the sum of its
 // scores.
-int64_t evaluate_member(const BackendSettings& settings, std::span<const int8_t> parameters,
+int64_t evaluate_member(const IntRnnSettings& settings, std::span<const int8_t> parameters,
                         const Evaluation& evaluation, uint64_t member, Vector& state);
 
-// Both members of a pair with the carry of the settings. slots: 2 states (own), 1 (pair), 0
-// (reset).
+// Both members of a pair with the carry of the settings. slots: 2 states (own), 1 (pair), 0 (reset).
 struct PairScores {
   int64_t plus;
   int64_t minus;
 };
-PairScores evaluate_pair(const BackendSettings& settings, std::span<const int8_t> parameters,
+PairScores evaluate_pair(const IntRnnSettings& settings, std::span<const int8_t> parameters,
                          const Evaluation& evaluation, uint64_t pair, std::vector<Vector>& slots);
 
-// Z of the whole arena: sum over pairs of d_j A_j B_j^T (all r terms), vectors d_j z_j.
-Vector reconstruct(const BackendSettings& settings, PairRange pairs, uint32_t noise_epoch,
-                   std::span<const int8_t> d);
+// Z of all that is trained: sum over pairs of d_j E_j in elements of noise.
+Vector reconstruct(const LearnerSettings& settings, const Utilities& utilities);
 
-// One update of the whole arena; how many parameters changed. Accumulators belong to sigma_delta.
-uint64_t step(const BackendSettings& settings, const StepRule& rule, const Vector& z,
+// The thresholds of the rules that move integer weights, by what moves them.
+struct Thresholds {
+  int64_t low_rank = 1;
+  int64_t product = 1;
+  int64_t full = 1;
+
+  int64_t of(Noise noise) const {
+    return noise == Noise::low_rank ? low_rank : noise == Noise::product ? product : full;
+  }
+};
+StepNumbers numbers_of(const Thresholds& thresholds);
+
+// One step of all that is trained, by the rule threshold or sigma-delta; how many parameters changed.
+// Accumulators belong to sigma-delta.
+uint64_t step(const LearnerSettings& settings, const Thresholds& thresholds, const Vector& z,
               std::vector<int8_t>& parameters, std::vector<int32_t>& accumulators);
 
 struct TextScores {
@@ -101,7 +112,7 @@ struct TextScores {
   double loss = 0;  // bits
   uint64_t tokens = 0;
 };
-TextScores score_streams(const BackendSettings& settings, std::span<const int8_t> parameters,
+TextScores score_streams(const IntRnnSettings& settings, std::span<const int8_t> parameters,
                          std::span<const uint8_t> text, uint64_t streams, uint64_t first,
                          uint64_t count);
 

@@ -33,7 +33,7 @@ class SoloCollectives : public Collectives {
   }
   void barrier() override {}
   void post(int, std::span<const std::byte>) override { require(false, "another rank"); }
-  std::optional<Letter> collect() override { return std::nullopt; }
+  std::optional<Mail> collect() override { return std::nullopt; }
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int32_t>) override { return done(); }
   std::unique_ptr<Pending> start_all_reduce_sum(std::span<int64_t>) override { return done(); }
   std::unique_ptr<Pending> start_reduce_scatter_sum(std::span<int32_t>) override { return done(); }

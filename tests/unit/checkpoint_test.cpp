@@ -6,10 +6,8 @@
 #include <xxhash.h>
 
 #include <csignal>
-#include <iterator>
 #include <limits>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "common/files/checkpoint_folder.hpp"
@@ -22,48 +20,91 @@ namespace {
 namespace fs = std::filesystem;
 using test::Content;
 using test::expect_same;
+using test::files_in;
+using test::float_layout;
 using test::has;
-using test::kShape;
+using test::kAccumulators;
+using test::kAdamSlots;
+using test::kNoSlots;
 using test::kSlotBytes;
+using test::kSlotShape;
 using test::read_checkpoint;
 using test::refusal;
 using test::sample_content;
 using test::small_layout;
 using test::write_checkpoint;
 
-size_t files_in(const fs::path& folder) {
-  return static_cast<size_t>(
-      std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
-}
+std::span<const std::byte> bytes(const auto& values) { return std::as_bytes(std::span(values)); }
 
-TEST(Checkpoint, DigestIsXxh3OfParametersThenAccumulators) {
+TEST(Checkpoint, DigestIsXxh3OfOneArenaAfterAnother) {
   const std::vector<int8_t> parameters = {1, -2, 3};
   const std::vector<int32_t> accumulators = {-1, 7};
-  EXPECT_EQ(parameters_digest({}, {}), "2d06800538d394c2");  // XXH3-64 of nothing
-  EXPECT_EQ(parameters_digest(parameters, {}),
+  const std::span<const std::byte> arenas[] = {bytes(parameters), bytes(accumulators)};
+  EXPECT_EQ(arenas_digest({}), "2d06800538d394c2");  // XXH3-64 of nothing
+  EXPECT_EQ(arenas_digest(std::span(arenas).first(1)),
             fmt::format("{:016x}", XXH3_64bits(parameters.data(), 3)));
   const unsigned char both[] = {1, 0xFE, 3, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0, 0, 0};
-  EXPECT_EQ(parameters_digest(parameters, accumulators),
-            fmt::format("{:016x}", XXH3_64bits(both, sizeof both)));
+  EXPECT_EQ(arenas_digest(arenas), fmt::format("{:016x}", XXH3_64bits(both, sizeof both)));
 }
 
 TEST(Checkpoint, WhatIsWrittenReadsBackTheSame) {
   const test::ScratchFolder folder;
-  const ParameterLayout layout = small_layout();
-  for (uint64_t slots : {0, 1, 7})
-    for (bool has_accumulators : {false, true}) {
-      const Content content = sample_content(layout, slots, has_accumulators);
-      write_checkpoint(folder / "x.h5", layout, content);  // replaces the one before
-      expect_same(read_checkpoint(folder / "x.h5", layout), content);
-      EXPECT_TRUE(CheckpointReader(folder / "x.h5").is_complete());
-    }
+  for (const ParameterLayout& layout : {small_layout(), float_layout()})
+    for (uint64_t states : {0, 1, 7})
+      for (const std::vector<SlotInfo>& slots : {kNoSlots, kAccumulators, kAdamSlots}) {
+        const Content content = sample_content(layout, states, slots);
+        write_checkpoint(folder / "x.h5", layout, content);  // replaces the one before
+        expect_same(read_checkpoint(folder / "x.h5", layout), content);
+        const CheckpointReader reader(folder / "x.h5");
+        EXPECT_TRUE(reader.is_complete());
+        // The file alone is enough.
+        EXPECT_EQ(reader.layout().text(), layout.text());
+        expect_same(read_checkpoint(folder / "x.h5", reader.layout()), content);
+      }
   EXPECT_EQ(files_in(folder.path()), 1u);
 }
 
-TEST(Checkpoint, HoldsALanguageModel) {
+TEST(Checkpoint, FrozenTensorsAreStoredAndHaveNoSlots) {
   const test::ScratchFolder folder;
-  const ParameterLayout layout = int_rnn_layout({12, 16});
-  Content content = sample_content(layout, 0, true);
+  const ParameterLayout layout = float_layout();
+  const Content content = sample_content(layout, 0, kAdamSlots);
+  write_checkpoint(folder / "x.h5", layout, content);
+  const CheckpointReader reader(folder / "x.h5");
+  EXPECT_EQ(reader.read_parameters(layout).size(), 5 * 3 * 4 + 12 * 4 + 4 + 40 + 8 + 28);
+  EXPECT_EQ(reader.read_slot(layout, "adam_v", Element::float32).size(), (12 + 10 + 2 + 7) * 4);
+  EXPECT_TRUE(reader.read_slot(layout, "accumulators", Element::int32).empty());
+  EXPECT_EQ(refusal([&] { reader.read_slot(layout, "adam_v", Element::int32); }),
+            (folder / "x.h5").string() + ": adam_v/layers.10.W holds float32, needed is int32");
+  // A tensor that is trained after all has nothing there.
+  ParameterLayout other;
+  for (const TensorSpec& t : layout.tensors())
+    other.add(t.name, t.role, t.name == "mask" ? Noise::product : t.noise, t.element, t.rows,
+              t.cols);
+  EXPECT_EQ(reader.read_parameters(other), content.arenas.arenas[0]);
+  EXPECT_TRUE(has(refusal([&] { reader.read_slot(other, "adam_m", Element::float32); }),
+                  ": adam_m/mask is missing"));
+}
+
+TEST(Checkpoint, TheDigestInTheFileIsThatOfItsArenas) {
+  const test::ScratchFolder folder;
+  const ParameterLayout layout = float_layout();
+  Content content = sample_content(layout, 0, kAdamSlots);
+  content.header.parameters_digest = content.header.layout = "";  // the writer's own
+  write_checkpoint(folder / "x.h5", layout, content);
+  const Content read = read_checkpoint(folder / "x.h5", layout);
+  EXPECT_EQ(read.header.parameters_digest, arenas_digest(content.arenas.spans()));
+  EXPECT_EQ(read.header.layout, layout.text());
+}
+
+// What attributes of HDF5 usually hold is 64 KiB.
+TEST(Checkpoint, ALayoutMayBeLong) {
+  const test::ScratchFolder folder;
+  ParameterLayout layout;
+  const std::string prefix(50, 'a');
+  for (size_t i = 0; i < ParameterLayout::kMaxTensors; ++i)
+    layout.add(prefix + std::to_string(i), Role::vector, Noise::full, Element::int8, 1, 1);
+  ASSERT_GT(layout.text().size(), size_t{1} << 18);
+  const Content content = sample_content(layout, 0, kNoSlots);
   write_checkpoint(folder / "x.h5", layout, content);
   expect_same(read_checkpoint(folder / "x.h5", layout), content);
 }
@@ -71,28 +112,62 @@ TEST(Checkpoint, HoldsALanguageModel) {
 TEST(Checkpoint, StatesAreReadInSlices) {
   const test::ScratchFolder folder;
   const ParameterLayout layout = small_layout();
-  const Content content = sample_content(layout, 7, true);
+  const Content content = sample_content(layout, 7);
   write_checkpoint(folder / "x.h5", layout, content);
   const CheckpointReader reader(folder / "x.h5");
-  std::vector<int8_t> two(2 * kSlotBytes);
-  reader.read_states(4, two, kShape);
+  std::vector<std::byte> two(2 * kSlotBytes);
+  reader.read_states(4, two);
   EXPECT_TRUE(std::equal(two.begin(), two.end(), content.states.begin() + 4 * kSlotBytes));
-  reader.read_states(7, {}, kShape);
-  EXPECT_TRUE(has(refusal([&] { reader.read_states(6, two, kShape); }),
+  reader.read_states(7, {});
+  EXPECT_TRUE(has(refusal([&] { reader.read_states(6, two); }),
                   "x.h5: holds states 0 to 6, asked for 2 from 6 on"));
-  EXPECT_TRUE(
-      has(refusal([&] { reader.read_states(std::numeric_limits<uint64_t>::max(), two, kShape); }),
-          "asked for 2 from 18446744073709551615 on"));
-  EXPECT_TRUE(has(refusal([&] {
-                    reader.read_states(0, two, {1, 8});
-                  }),
-                  "states have shape [7, 2, 4], the model needs [7, 1, 8]"));
+  EXPECT_TRUE(has(refusal([&] { reader.read_states(std::numeric_limits<uint64_t>::max(), two); }),
+                  "asked for 2 from 18446744073709551615 on"));
+}
+
+TEST(Checkpoint, OtherStatesThanTheRunNeedsAreRefused) {
+  const test::ScratchFolder folder;
+  const ParameterLayout layout = small_layout();
+  write_checkpoint(folder / "none.h5", layout, sample_content(layout, 0));
+  write_checkpoint(folder / "x.h5", layout, sample_content(layout, 7));
+  const CheckpointReader none(folder / "none.h5"), seven(folder / "x.h5");
+  const auto words = [&](const CheckpointReader& reader, uint64_t slots,
+                         std::vector<uint64_t> slot_shape) {
+    const std::string text = refusal([&] { reader.expect_states(slots, slot_shape); });
+    const std::string start = reader.path().string() + ": ";
+    return text.starts_with(start) ? text.substr(start.size()) : text;
+  };
+  EXPECT_EQ(words(none, 0, {}), "no error");
+  EXPECT_EQ(words(none, 0, kSlotShape), "no error");
+  EXPECT_EQ(words(seven, 7, kSlotShape), "no error");
+  EXPECT_EQ(words(seven, 8, kSlotShape), "states: [7, 2, 4], the run needs [8, 2, 4]");
+  EXPECT_EQ(words(seven, 7, {8}), "states: [7, 2, 4], the run needs [7, 8]");
+  EXPECT_EQ(words(seven, 0, {}), "states: [7, 2, 4], the run needs none");
+  EXPECT_EQ(words(none, 2, {8}), "states: none, the run needs [2, 8]");
+}
+
+TEST(Checkpoint, StatesHaveAnyShape) {
+  const test::ScratchFolder folder;
+  const ParameterLayout layout = small_layout();
+  for (const std::vector<uint64_t>& shape :
+       {std::vector<uint64_t>{}, {8}, {2, 2, 2, 1}, {1, 8, 1}}) {
+    Content content = sample_content(layout, 2);
+    content.header.slot_shape = shape;
+    if (shape.empty()) content.header.state_slots = 2 * kSlotBytes;
+    write_checkpoint(folder / "x.h5", layout, content);
+    const CheckpointReader reader(folder / "x.h5");
+    reader.verify();
+    reader.expect_states(content.header.state_slots, shape);
+    std::vector<std::byte> states(content.states.size());
+    reader.read_states(0, states);
+    EXPECT_EQ(states, content.states);
+  }
 }
 
 TEST(Checkpoint, TheSameContentHasTheSameChecksumHoweverItCame) {
   const test::ScratchFolder folder;
   const ParameterLayout layout = small_layout();
-  const Content content = sample_content(layout, 7, true);
+  const Content content = sample_content(layout, 7);
   write_checkpoint(folder / "1.h5", layout, content, 7);
   write_checkpoint(folder / "2.h5", layout, content, 1);
   EXPECT_EQ(test::read_text(folder / "1.h5"), test::read_text(folder / "2.h5"));
@@ -101,10 +176,10 @@ TEST(Checkpoint, TheSameContentHasTheSameChecksumHoweverItCame) {
 TEST(Checkpoint, AnUnfinishedFileIsNeverSeenAndGoesAway) {
   const test::ScratchFolder folder;
   const ParameterLayout layout = small_layout();
-  const Content content = sample_content(layout, 2, true);
+  const Content content = sample_content(layout, 2);
   {
-    CheckpointWriter writer(checkpoint_path(folder.path(), 1), layout, kShape, content.header,
-                            content.parameters, content.accumulators);
+    CheckpointWriter writer(checkpoint_path(folder.path(), 1), layout, content.header,
+                            content.arenas.spans());
     EXPECT_TRUE(fs::exists(folder / "checkpoint-000000001.h5.partial"));
     EXPECT_FALSE(fs::exists(folder / "checkpoint-000000001.h5"));
     EXPECT_TRUE(list_checkpoints(folder.path()).empty());
@@ -118,20 +193,33 @@ TEST(Checkpoint, AnUnfinishedFileIsNeverSeenAndGoesAway) {
 
 TEST(Checkpoint, TheWriterRefusesWhatDoesNotFit) {
   const test::ScratchFolder folder;
-  const ParameterLayout layout = small_layout();
-  const Content content = sample_content(layout, 2, true);
-  const auto writer = [&](size_t parameters, size_t accumulators) {
-    return refusal([&] {
-      CheckpointWriter(folder / "x.h5", layout, kShape, content.header,
-                       std::span(content.parameters).first(parameters),
-                       std::span(content.accumulators).first(accumulators));
-    });
+  const ParameterLayout layout = float_layout();
+  const Content content = sample_content(layout, 2, kAdamSlots);
+  const auto words = [&](const auto& change) {
+    Content changed = content;
+    change(changed);
+    return refusal(
+        [&] { CheckpointWriter(folder / "x.h5", layout, changed.header, changed.arenas.spans()); });
   };
-  EXPECT_EQ(writer(layout.size(), layout.size()), "no error");
-  EXPECT_NE(writer(layout.size() - 1, layout.size()), "no error");
-  EXPECT_NE(writer(layout.size(), layout.size() - 1), "no error");
-  CheckpointWriter full(folder / "x.h5", layout, kShape, content.header, content.parameters,
-                        content.accumulators);
+  EXPECT_EQ(words([](Content&) {}), "no error");
+  const std::string no_arenas =
+      "internal promise broken: checkpoint: an arena of parameters, and one for each slot, by the "
+      "layout";
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(words([i](Content& c) { c.arenas.arenas[i].pop_back(); }), no_arenas);
+  EXPECT_EQ(words([](Content& c) { c.arenas.arenas.pop_back(); }), no_arenas);
+  EXPECT_EQ(words([](Content& c) { c.header.slots.pop_back(); }), no_arenas);
+  // The byte after `mask`.
+  EXPECT_EQ(words([](Content& c) { c.arenas.arenas[0][5 * 3 * 4 + 12 * 4 + 3] = std::byte{1}; }),
+            "internal promise broken: checkpoint: nothing between tensors");
+  for (const char* name : {"parameters", "states", "task", "", "a b", "a\nb", "a/b", "Adam"})
+    EXPECT_NE(words([name](Content& c) { c.header.slots[1].name = name; }), "no error") << name;
+  EXPECT_NE(words([](Content& c) { c.header.slots[1].name = "adam_m"; }), "no error");
+  EXPECT_NE(words([](Content& c) { c.header.slot_shape = {2, 0}; }), "no error");
+  EXPECT_NE(words([](Content& c) { c.header.slot_shape = {2, 1, 1, 2, 2}; }), "no error");
+  EXPECT_EQ(files_in(folder.path()), 0u);
+
+  CheckpointWriter full(folder / "x.h5", layout, content.header, content.arenas.spans());
   EXPECT_NE(refusal([&] { full.append_states(std::span(content.states).first(3)); }), "no error");
   full.append_states(content.states);
   EXPECT_NE(refusal([&] { full.append_states(std::span(content.states).first(kSlotBytes)); }),
@@ -143,7 +231,7 @@ TEST(Checkpoint, TheWriterRefusesWhatDoesNotFit) {
 TEST(Checkpoint, AFolderThatIsNotThereIsAnErrorWithItsPath) {
   const test::ScratchFolder folder;
   const ParameterLayout layout = small_layout();
-  const Content content = sample_content(layout, 0, false);
+  const Content content = sample_content(layout, 0);
   const std::string path = (folder / "none/x.h5").string();
   EXPECT_EQ(refusal([&] { write_checkpoint(path, layout, content); }),
             path + ".partial: cannot create: No such file or directory");
@@ -155,9 +243,9 @@ TEST(Checkpoint, APathThatCannotBeReplacedIsAnError) {
   const test::ScratchFolder folder;
   const ParameterLayout layout = small_layout();
   folder.write("x.h5/file", "");
-  EXPECT_TRUE(has(
-      refusal([&] { write_checkpoint(folder / "x.h5", layout, sample_content(layout, 0, false)); }),
-      "x.h5: cannot rename: "));
+  EXPECT_TRUE(
+      has(refusal([&] { write_checkpoint(folder / "x.h5", layout, sample_content(layout, 0)); }),
+          "x.h5: cannot rename: "));
   EXPECT_EQ(files_in(folder.path()), 1u);
 }
 
@@ -182,8 +270,10 @@ class FileSizeLimit {
 
 TEST(Checkpoint, ADiskThatFillsIsAnErrorAndLeavesWhatWasThere) {
   const test::ScratchFolder folder;
-  const ParameterLayout layout = int_rnn_layout({1, 64});
-  const Content before = sample_content(layout, 1, true);
+  ParameterLayout layout;  // a file of half a megabyte
+  for (const char* name : {"a", "b", "c"})
+    layout.add(name, Role::matrix, Noise::low_rank, Element::int8, 256, 128);
+  const Content before = sample_content(layout, 1);
   write_checkpoint(folder / "x.h5", layout, before);
   const auto size = static_cast<rlim_t>(fs::file_size(folder / "x.h5"));
   Content after = before;
@@ -206,16 +296,16 @@ TEST(Checkpoint, ADiskThatFillsIsAnErrorAndLeavesWhatWasThere) {
 TEST(Checkpoint, AnotherLayoutIsRefused) {
   const test::ScratchFolder folder;
   const ParameterLayout layout = small_layout();
-  write_checkpoint(folder / "x.h5", layout, sample_content(layout, 0, true));
+  write_checkpoint(folder / "x.h5", layout, sample_content(layout, 0));
   const CheckpointReader reader(folder / "x.h5");
   const auto words = [&](auto change) {
     ParameterLayout other;
     for (TensorSpec tensor : layout.tensors()) {
       change(tensor);
-      if (tensor.rows > 0) other.add(tensor.name, tensor.kind, tensor.rows, tensor.cols);
+      if (tensor.rows > 0)
+        other.add(tensor.name, tensor.role, tensor.noise, tensor.element, tensor.rows, tensor.cols);
     }
     const std::string parameters = refusal([&] { reader.read_parameters(other); });
-    EXPECT_NE(refusal([&] { reader.read_accumulators(other); }), "no error");
     return parameters.substr(parameters.find("x.h5"));
   };
   EXPECT_EQ(words([](TensorSpec& t) { t.rows += t.name == "emb"; }),
@@ -223,7 +313,7 @@ TEST(Checkpoint, AnotherLayoutIsRefused) {
   EXPECT_EQ(words([](TensorSpec& t) { t.cols -= t.name == "layers.2.Wf"; }),
             "x.h5: parameters/layers.2.Wf has shape [3, 5], the model needs [3, 4]");
   EXPECT_EQ(words([](TensorSpec& t) {
-              if (t.name == "bias") t.kind = TensorKind::matrix;
+              if (t.name == "bias") t.role = Role::matrix;
             }),
             "x.h5: parameters/bias has shape [7], the model needs [7, 1]");
   EXPECT_EQ(words([](TensorSpec& t) {
@@ -232,136 +322,20 @@ TEST(Checkpoint, AnotherLayoutIsRefused) {
             "x.h5: parameters/bh is missing");
   EXPECT_EQ(words([](TensorSpec& t) { t.rows *= t.name != "bias"; }),
             "x.h5: parameters holds 4 tensors, the model has 3");
+  EXPECT_EQ(words([](TensorSpec& t) {
+              if (t.name == "bias") t.element = Element::float32;
+            }),
+            "x.h5: parameters/bias holds int8, needed is float32");
 }
 
-TEST(Checkpoint, MissingStatesAreAnErrorAndMissingAccumulatorsAreNone) {
+TEST(Checkpoint, MissingStatesAreAnErrorAndMissingSlotsAreNone) {
   const test::ScratchFolder folder;
   const ParameterLayout layout = small_layout();
-  write_checkpoint(folder / "x.h5", layout, sample_content(layout, 0, false));
+  write_checkpoint(folder / "x.h5", layout, sample_content(layout, 0, kNoSlots));
   const CheckpointReader reader(folder / "x.h5");
-  std::vector<int8_t> one(kSlotBytes);
-  EXPECT_TRUE(has(refusal([&] { reader.read_states(0, one, kShape); }), "x.h5: holds no states"));
-  EXPECT_TRUE(reader.read_accumulators(layout).empty());
-}
-
-TEST(Checkpoint, PathsCarryTheGenerationInNineDigits) {
-  EXPECT_EQ(checkpoint_path("a/run", 1000), "a/run/checkpoint-000001000.h5");
-  EXPECT_EQ(checkpoint_path("run", 4294967294), "run/checkpoint-4294967294.h5");
-}
-
-TEST(Checkpoint, ListsNewestFirstAndOnlyCheckpoints) {
-  const test::ScratchFolder folder;
-  for (const char* name :
-       {"checkpoint-000000009.h5", "checkpoint-000000010.h5", "checkpoint-1000000000.h5",
-        "checkpoint-000000011.h5.partial", "checkpoint-12.h5", "checkpoint-.h5",
-        "checkpoint-00000001x.h5", "checkpoint-0000000013.h5", "other.h5", "config.ini",
-        "checkpoint-99999999999999999999.h5", "checkpoint-000000014.h5/file"})
-    folder.write(name, "");
-  const std::vector<fs::path> expected = {checkpoint_path(folder.path(), 1000000000),
-                                          checkpoint_path(folder.path(), 10),
-                                          checkpoint_path(folder.path(), 9)};
-  EXPECT_EQ(list_checkpoints(folder.path()), expected);
-  EXPECT_TRUE(list_checkpoints(folder / "missing").empty());
-  EXPECT_NE(refusal([&] { list_checkpoints(folder / "config.ini"); }), "no error");
-}
-
-TEST(Checkpoint, TheNewestThatVerifiesIsTakenAndDamagedOnesAreNamed) {
-  const test::ScratchFolder folder;
-  const ParameterLayout layout = small_layout();
-  const Content content = sample_content(layout, 3, true);
-  std::vector<std::pair<fs::path, std::string>> passed_over;
-  const auto newest = [&] {
-    passed_over.clear();
-    return newest_checkpoint(folder.path(),
-                             [&](const fs::path& path, const std::string& why) {
-                               passed_over.emplace_back(path, why);
-                             })
-        .path();
-  };
-  EXPECT_EQ(refusal(newest), folder.path().string() + ": holds no checkpoint");
-
-  for (uint64_t generation : {1, 2, 3, 4})
-    write_checkpoint(checkpoint_path(folder.path(), generation), layout, content);
-  folder.write("checkpoint-000000009.h5.partial", "");
-  EXPECT_EQ(newest(), checkpoint_path(folder.path(), 4));
-  EXPECT_TRUE(passed_over.empty());
-
-  // One is cut short, in the other one state differs.
-  fs::resize_file(checkpoint_path(folder.path(), 4), 1000);
-  std::string text = test::read_text(checkpoint_path(folder.path(), 3));
-  const std::string states(content.states.begin(), content.states.end());
-  ASSERT_NE(text.find(states), std::string::npos);
-  text[text.find(states) + 5] ^= 1;
-  folder.write("checkpoint-000000003.h5", text);
-  EXPECT_EQ(newest(), checkpoint_path(folder.path(), 2));
-  ASSERT_EQ(passed_over.size(), 2u);
-  EXPECT_EQ(passed_over[0].first, checkpoint_path(folder.path(), 4));
-  EXPECT_TRUE(has(passed_over[0].second, "checkpoint-000000004.h5: cannot read: truncated file"));
-  EXPECT_EQ(passed_over[1].first, checkpoint_path(folder.path(), 3));
-  EXPECT_TRUE(has(passed_over[1].second, "checkpoint-000000003.h5: damaged"));
-
-  for (uint64_t generation : {1, 2}) fs::resize_file(checkpoint_path(folder.path(), generation), 0);
-  EXPECT_EQ(refusal(newest), folder.path().string() + ": none of its 4 checkpoints can be read");
-}
-
-// A run that goes on writing removes what was listed before it could be read.
-TEST(Checkpoint, TheNewestIsFoundInAFolderThatIsPrunedMeanwhile) {
-  const test::ScratchFolder folder;
-  const ParameterLayout layout = small_layout();
-  const Content content = sample_content(layout, 3, true);
-  for (uint64_t generation : {1, 2, 3})
-    write_checkpoint(checkpoint_path(folder.path(), generation), layout, content);
-  fs::resize_file(checkpoint_path(folder.path(), 3), 1000);
-  std::vector<fs::path> passed_over;
-  const auto newest =
-      newest_checkpoint(folder.path(), [&](const fs::path& path, const std::string&) {
-        passed_over.push_back(path);
-        write_checkpoint(checkpoint_path(folder.path(), 4), layout, content);
-        prune_checkpoints(folder.path(), 2, 4);
-      });
-  EXPECT_EQ(newest.path(), checkpoint_path(folder.path(), 4));
-  EXPECT_EQ(passed_over, std::vector<fs::path>{checkpoint_path(folder.path(), 3)});
-
-  // All but the damaged one go, and it is named once.
-  passed_over.clear();
-  fs::resize_file(checkpoint_path(folder.path(), 4), 1000);
-  const auto all_others_go = [&](const fs::path& path, const std::string&) {
-    passed_over.push_back(path);
-    fs::remove(checkpoint_path(folder.path(), 3));
-  };
-  EXPECT_EQ(refusal([&] { newest_checkpoint(folder.path(), all_others_go); }),
-            folder.path().string() + ": none of its 1 checkpoints can be read");
-  EXPECT_EQ(passed_over, std::vector<fs::path>{checkpoint_path(folder.path(), 4)});
-}
-
-TEST(Checkpoint, PruningKeepsTheNewestAndRemovesPartialFiles) {
-  const test::ScratchFolder folder;
-  for (uint64_t generation : {5, 10, 100, 20})
-    folder.write(checkpoint_path("", generation).string(), "");
-  for (const char* name : {"checkpoint-000000200.h5.partial", "other.h5.partial", "config.ini",
-                           "other.h5", "metrics.jsonl.partial"})
-    folder.write(name, "");
-  prune_checkpoints(folder.path(), 2, 100);
-  const std::vector<fs::path> expected = {checkpoint_path(folder.path(), 100),
-                                          checkpoint_path(folder.path(), 20)};
-  EXPECT_EQ(list_checkpoints(folder.path()), expected);
-  EXPECT_EQ(files_in(folder.path()), 5u);  // and config.ini, other.h5, metrics.jsonl.partial
-  prune_checkpoints(folder.path(), 100, 100);
-  EXPECT_EQ(list_checkpoints(folder.path()), expected);
-  EXPECT_NE(refusal([&] { prune_checkpoints(folder.path(), 0, 100); }), "no error");
-  prune_checkpoints(folder / "missing", 1, 100);
-}
-
-// A run that passed over damaged checkpoints 40 and 50 and has just written 25.
-TEST(Checkpoint, PruningLeavesLaterOnesAndDoesNotCountThem) {
-  const test::ScratchFolder folder;
-  for (uint64_t generation : {10, 20, 25, 40, 50})
-    folder.write(checkpoint_path("", generation).string(), "");
-  prune_checkpoints(folder.path(), 2, 25);
-  std::vector<fs::path> expected;
-  for (uint64_t generation : {50, 40, 25, 20})
-    expected.push_back(checkpoint_path(folder.path(), generation));
-  EXPECT_EQ(list_checkpoints(folder.path()), expected);
+  std::vector<std::byte> one(kSlotBytes);
+  EXPECT_TRUE(has(refusal([&] { reader.read_states(0, one); }), "x.h5: holds no states"));
+  EXPECT_TRUE(reader.read_slot(layout, "accumulators", Element::int32).empty());
 }
 
 }  // namespace

@@ -1,47 +1,33 @@
 // What a wrong option says: one line with key, value, source and what is allowed.
 #include <gtest/gtest.h>
 
-#include <limits>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "common/check.hpp"
 #include "common/config.hpp"
+#include "tests/support/run_configs.hpp"
 #include "tests/support/scratch_folder.hpp"
 
 namespace eggroll {
 namespace {
 
 using namespace std::string_literals;
-using Arguments = std::vector<std::string>;
-
-// The words of the ConfigError that `work` ends in.
-template <typename Work>
-std::string refusal(const Work& work) {
-  try {
-    work();
-  } catch (const ConfigError& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    return "not a ConfigError: "s + error.what();
-  }
-  return "no error";
-}
+using namespace test;
 
 std::string command_line_refusal(const Arguments& arguments) {
-  return refusal([&] { parse_train_config(arguments); });
+  return refusal([&] { parse_train_config(arguments, option_catalogue()); });
 }
 
 std::string text_refusal(const std::string& text) {
-  return refusal([&] { parse_config_text(text, "x.ini"); });
+  return refusal([&] { parse_config_text(text, "x.ini", option_catalogue()); });
 }
 
 std::string validation_refusal(const Arguments& arguments) {
   return refusal([&] {
-    const ParsedConfig parsed = parse_train_config(arguments);
-    validate_config(parsed.config, parsed.given);
+    const ParsedConfig parsed = parse_train_config(arguments, option_catalogue());
+    validate_config(parsed.config, option_catalogue(), parsed.given);
   });
 }
 
@@ -79,7 +65,11 @@ TEST(ConfigErrors, RefusesBadCommandLines) {
       {{"--carry", "Own"}, "carry = Own (command line): allowed are own, pair, reset"},
       {{"--on-storage-failure", "go_on"},
        "on-storage-failure = go_on (command line): allowed are continue, stop"},
-      {{"--task", "rl"}, "task = rl (command line): allowed is lm"},
+      {{"--update", "newton"},
+       "update = newton (command line): allowed are " + names_of(option_catalogue().updates)},
+      {{"--fitness", "rank"},
+       "fitness = rank (command line): allowed are sign, levels, raw, z-score, centred-rank, "
+       "group"},
       {{"--device", "gpu"}, "device = gpu (command line): allowed are auto, cpu, cuda"},
       {{"--all-reduce", "ring"}, "all-reduce = ring (command line): allowed are auto, mpi, nccl"},
       {{"--step", "half"}, "step = half (command line): allowed are replicated, sharded"},
@@ -88,11 +78,13 @@ TEST(ConfigErrors, RefusesBadCommandLines) {
       {{"--seed"}, "seed (command line): a value is missing"},
       {{"--seed="}, "seed (command line): a value is missing"},
       {{"--seed", "--width", "64"},
-       "seed = --width (command line): a value was expected, not an option (a path can begin with "
-       "./--)"},
+       "seed = --width (command line): a value was expected, not an option (one can begin with -- "
+       "in "
+       "--seed=VALUE)"},
       {{"--data", "--dry-run"},
-       "data = --dry-run (command line): a value was expected, not an option (a path can begin "
-       "with ./--)"},
+       "data = --dry-run (command line): a value was expected, not an option (one can begin with "
+       "-- "
+       "in --data=VALUE)"},
       {{"--dry-run=1"}, "dry-run (command line): takes no value"},
       {{"--seed", "1", "--seed", "1"}, "seed (command line): given more than once"},
       {{"--dry-run", "--dry-run"}, "dry-run (command line): given more than once"},
@@ -139,10 +131,10 @@ TEST(ConfigErrors, RefusesEachNumberJustOutsideItsRange) {
     std::vector<std::string> good, bad;
   } cases[] = {
       {"population", {"2", "4294967296"}, {"1", "3", "4294967297", "1e3"}},
-      {"group-size", {"2", "4294967294"}, {"0", "1", "3", "4294967296"}},
+      {"group-size", {"2", "4294967294"}, {"0", "1", "3", "4294967296", "-2"}},
       {"layers", {"1", "64"}, {"0", "65"}},
       {"width", {"64", "256", "1024", "4096"}, {"0", "16", "65", "512", "16384"}},
-      {"noise-rank", {"1", "4", "16"}, {"0", "2", "64", "-1"}},
+      {"noise-rank", {"1", "65536"}, {"0", "65537", "-1"}},
       {"sigma-shift", {"1", "8"}, {"0", "9", "-4"}},
       {"tokens-per-update", {"1", "65536"}, {"0", "65537"}},
       {"generations", {"1", "4294967294"}, {"0", "4294967295"}},
@@ -242,6 +234,35 @@ TEST(ConfigErrors, RefusesCombinationsThatExcludeEachOther) {
        "all-reduce = nccl (command line): nccl adds up in the memory of GPUs; allowed with device "
        "= "
        "cpu are auto, mpi"},
+      {{"--data", "x", "--noise-rank", "2"},
+       "noise-rank = 2 (command line): allowed are 1, 4, 16: powers of 4, whose scale 1/sqrt(rank) "
+       "is "
+       "exact"},
+      {{"--data", "x", "--sampling", "independent"},
+       "fitness = levels (default): it compares the members of a pair, which have nothing in "
+       "common "
+       "with sampling = independent; allowed there are raw, z-score, centred-rank, group"},
+      {{"--data", "x", "--sampling", "independent", "--fitness", "raw"},
+       "sampling = independent (command line): allowed with task = lm is antithetic"},
+      {{"--data", "x", "--fitness", "z-score"},
+       "fitness = z-score (command line): what d = 1 stands for changes from generation to "
+       "generation, and update = sigma-delta keeps sums of d; allowed with it are sign, levels"},
+      {{"--task", "quadratic", "--update", "adamw", "--learning-rate", "0.5", "--weight-decay",
+        "2.5"},
+       "weight-decay = 2.5: times learning-rate = 0.5 it is more than 1, so weights would change "
+       "their sign"},
+      {{"--data", "x", "--fitness-encoding", "float32"},
+       "fitness-encoding = float32 (command line): the fitness of task lm is an integer; allowed "
+       "are "
+       "int32, and ternary with fitness = sign"},
+      {{"--data", "x", "--schedule", "dynamic"},
+       "schedule = dynamic (command line): dynamic is allowed with carry = reset only: states that "
+       "members carry stay with the rank that holds them"},
+      {{"--data", "x", "--population", "4294967296", "--fitness", "z-score", "--update",
+        "threshold"},
+       "population = 4294967296 (command line): with this fitness and noise-rank a sum of squares "
+       "may "
+       "need more than 64 bits; take a smaller one"},
       {{"--data", "x", "--fitness-encoding", "ternary"},
        "fitness-encoding = ternary (command line): ternary is allowed with fitness = sign only"},
       {{"--data", "x", "--step", "sharded", "--survive"},
@@ -261,7 +282,9 @@ TEST(ConfigErrors, AcceptsWhatFitsTogether) {
            {"--data", "x", "--population", "10", "--group-size", "10"},
            {"--data", "x", "--step", "sharded"},
            {"--data", "x", "--step", "sharded", "--survive", "--update", "threshold"},
-           {"--data", "x", "--population", "4294967296"}})
+           {"--data", "x", "--population", "4294967296"},
+           {"--data", "x", "--fitness", "group", "--group-size", "16", "--update", "threshold"},
+           {"--data", "x", "--carry", "reset", "--schedule", "dynamic"}})
     EXPECT_EQ(validation_refusal(arguments), "no error");
 }
 
@@ -280,7 +303,6 @@ TEST(ConfigErrors, BoundsTheThresholdThatAnAccumulatorHolds) {
   EXPECT_EQ(words({"--population", "16384"}), start + "1.48e+09" + end);
   EXPECT_EQ(words({"--population", "8192", "--noise-rank", "4"}), start + "2.1e+09" + end);
   EXPECT_EQ(words({"--population", "16384", "--fitness", "sign"}), "no error");
-  EXPECT_EQ(words({"--population", "16384", "--update", "threshold"}), "no error");
   // alpha falls to 1 / (15 t / decay + 1) by the last generation.
   const Arguments falling = {"--population",  "16384", "--alpha",      "4",
                              "--alpha-decay", "0.015", "--generations"};
@@ -296,18 +318,19 @@ TEST(ConfigErrors, BoundsTheThresholdThatAnAccumulatorHolds) {
 
 TEST(ConfigErrors, ValidationSeesRangesOfAConfigMadeInCode) {
   const auto words = [](auto change) {
-    RunConfig config;
-    config.data = "x";
+    RunConfig config = default_config(option_catalogue());
+    config.of_task["data"] = "x";
     change(config);
-    return refusal([&] { validate_config(config); });
+    return refusal([&] { validate_config(config, option_catalogue()); });
   };
   EXPECT_EQ(words([](RunConfig&) {}), "no error");
   EXPECT_EQ(words([](RunConfig& c) { c.population = 7; }),
             "population = 7: allowed are even numbers from 2 to 4294967296");
-  EXPECT_EQ(words([](RunConfig& c) { c.alpha = std::numeric_limits<double>::quiet_NaN(); }),
+  EXPECT_EQ(words([](RunConfig& c) { c.of_update["alpha"] = "nan"; }),
             "alpha = nan: allowed are numbers from 1e-06 to 16");
   EXPECT_EQ(words([](RunConfig& c) { c.group_size = 0; }),
             "group-size = 0: allowed are even numbers from 2 that divide the population");
+  EXPECT_EQ(words([](RunConfig& c) { c.task = "chess"; }).find("task = chess: allowed "), 0u);
 }
 
 }  // namespace

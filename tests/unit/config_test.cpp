@@ -1,149 +1,99 @@
+// What a configuration is made of, and its text.
 #include "common/config.hpp"
 
 #include <gtest/gtest.h>
 
-#include <iterator>
 #include <random>
-#include <set>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "common/check.hpp"
 #include "common/config_options.hpp"
+#include "common/rule_names.hpp"
+#include "kernels/optimizers.hpp"
+#include "tests/support/run_configs.hpp"
 #include "tests/support/scratch_folder.hpp"
+#include "worker/lm/lm_settings.hpp"
 
 namespace eggroll {
 namespace {
 
 using namespace std::string_literals;
-using Arguments = std::vector<std::string>;
-
-// The words of the ConfigError that `work` ends in.
-template <typename Work>
-std::string refusal(const Work& work) {
-  try {
-    work();
-  } catch (const ConfigError& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    return "not a ConfigError: "s + error.what();
-  }
-  return "no error";
-}
-
-// Every field other than its default.
-RunConfig unusual_config() {
-  RunConfig c;
-  c.data = "/texts/a b";
-  c.run = "runs/1";
-  c.init = "seed.h5";
-  c.held_out = 0.1;
-  c.layers = 2;
-  c.width = 64;
-  c.seed = 18446744073709551615u;
-  c.generations = 4294967294u;
-  c.population = 4294967296u;
-  c.group_size = 32;
-  c.tokens_per_update = 65536;
-  c.noise_rank = 16;
-  c.noise_reuse = 0;
-  c.sigma_shift = 8;
-  c.perturbation_rounding = Rounding::floor;
-  c.carry = Carry::own;
-  c.fitness = FitnessRule::sign;
-  c.fitness_encoding = FitnessEncoding::ternary;
-  c.update = UpdateRule::threshold;
-  c.threshold_factor = 1.0 / 3;
-  c.alpha = 0.2;
-  c.alpha_decay = {42, true};
-  c.device = DeviceChoice::cpu;
-  c.all_reduce = AllReduce::mpi;
-  c.step = StepMode::sharded;
-  c.threads = 3;
-  c.schedule = TileSchedule::fixed;
-  c.straggler_limit = 1.5;
-  c.silence_limit = 2.5;
-  c.validate_every = 0;
-  c.validate_streams = 7;
-  c.checkpoint_every = 18446744073709551615u;
-  c.checkpoint_seconds = 4294967295u;
-  c.keep_checkpoints = 1;
-  c.on_storage_failure = OnStorageFailure::stop;
-  c.digest_every = 5;
-  return c;
-}
-
-std::vector<std::string> words(const std::string& line) {
-  std::istringstream stream(line);
-  return {std::istream_iterator<std::string>(stream), {}};
-}
+using namespace test;
 
 TEST(Config, DefaultsHoldWhereNothingIsGiven) {
-  const ParsedConfig parsed = parse_train_config({});
-  EXPECT_EQ(parsed.config, RunConfig{});
-  EXPECT_TRUE(parsed.given.empty());
-  EXPECT_FALSE(parsed.help);
+  const ParsedConfig nothing = parse_train_config({}, catalogue());
+  EXPECT_EQ(nothing.config, standard());
+  EXPECT_TRUE(nothing.given.empty());
+  RunConfig general = standard();
+  EXPECT_EQ(general.of_task.size(), 9u);
+  EXPECT_EQ(general.of_update,
+            (OptionTexts{{"threshold-factor", "2"}, {"alpha", "4"}, {"alpha-decay", "1000"}}));
+  general.of_task.clear();
+  general.of_update.clear();
+  EXPECT_EQ(general, RunConfig{});
 }
 
 TEST(Config, TheCommandLineSetsEveryOption) {
   RunConfig expected = unusual_config();
   expected.dry_run = true;
   expected.survive = true;
-  expected.init.clear();
-  expected.resume = "old";
+  expected.auto_resume = true;
   std::vector<std::string> arguments = words(
-      "--task=lm --run runs/1 --resume old --held-out 0.1 --layers 2 --width 64 --seed "
-      "18446744073709551615 --generations 4294967294 --population=4294967296 --group-size "
-      "32 --tokens-per-update 65536 --noise-rank 16 --noise-reuse 0 --sigma-shift 8 "
-      "--perturbation-rounding floor --carry own --fitness sign --fitness-encoding ternary "
-      "--update threshold --threshold-factor 0.3333333333333333 --alpha 2e-1 --alpha-decay "
-      "42% --device cpu --all-reduce mpi --step sharded --threads 3 --survive --schedule static "
-      "--straggler-limit "
-      "1.5 "
-      "--silence-limit 2.5 --validate-every 0 --validate-streams 7 --checkpoint-every "
-      "18446744073709551615 --checkpoint-seconds 4294967295 --keep-checkpoints 1 "
-      "--on-storage-failure stop --digest-every 5 --dry-run");
+      "--task=lm --run runs/1 --auto-resume --init seed.h5 --held-out 0.1 --layers 2 --width 64 "
+      "--seed 18446744073709551615 --generations 4294967294 --population=4294967296 --group-size "
+      "32 --sampling independent --tokens-per-update 65536 --noise-rank 16 --noise-reuse 0 "
+      "--sigma-shift 8 --perturbation-rounding floor --carry own --fitness sign "
+      "--fitness-encoding ternary --update sigma-delta --threshold-factor 0.3333333333333333 "
+      "--alpha 2e-1 --alpha-decay 42% --device cpu --all-reduce mpi --step sharded --threads 3 "
+      "--survive --schedule static --straggler-limit 1.5 --silence-limit 2.5 --validate-every 0 "
+      "--validate-streams 7 --checkpoint-every 18446744073709551615 --checkpoint-seconds "
+      "4294967295 --keep-checkpoints 1 --on-storage-failure stop --digest-every 5 --dry-run");
   arguments.insert(arguments.end(), {"--data", "/texts/a b"});
-  const ParsedConfig parsed = parse_train_config(arguments);
-  EXPECT_EQ(parsed.config, expected);
-  EXPECT_EQ(parsed.given.size(), run_options().size() - 2);  // all but init and auto-resume
-  EXPECT_EQ(parsed.given.at("seed"), "command line");
-  EXPECT_EQ(parse_train_config({"--init", "seed.h5"}).config.init, "seed.h5");
-  EXPECT_TRUE(parse_train_config({"--auto-resume"}).config.auto_resume);
+  const ParsedConfig all = parse_train_config(arguments, catalogue());
+  EXPECT_EQ(all.config, expected);
+  RunOptions rows(catalogue(), standard());
+  EXPECT_EQ(all.given.size(), rows.rows().size() - 1);  // all but resume
+  EXPECT_EQ(all.given.at("seed"), "command line");
+  EXPECT_EQ(parsed({"--resume", "old"}).resume, "old");
+  EXPECT_EQ(parsed({"--data=--x"}).of_task.at("data"), "--x");
 }
 
 TEST(Config, ChoicesHaveTheNamesOfTheDocuments) {
-  for (const auto& [text, value] :
-       {std::pair{"own", Carry::own}, {"pair", Carry::pair}, {"reset", Carry::reset}})
-    EXPECT_EQ(parse_train_config({"--carry", text}).config.carry, value);
-  for (const auto& [text, value] :
-       {std::pair{"threshold", UpdateRule::threshold}, {"sigma-delta", UpdateRule::sigma_delta}})
-    EXPECT_EQ(parse_train_config({"--update", text}).config.update, value);
-  for (const auto& [text, value] :
-       {std::pair{"sign", FitnessRule::sign}, {"levels", FitnessRule::levels}})
-    EXPECT_EQ(parse_train_config({"--fitness", text}).config.fitness, value);
-  for (const auto& [text, value] :
-       {std::pair{"int32", FitnessEncoding::int32}, {"ternary", FitnessEncoding::ternary}})
-    EXPECT_EQ(parse_train_config({"--fitness-encoding", text}).config.fitness_encoding, value);
-  for (const auto& [text, value] : {std::pair{"auto", TileSchedule::automatic},
-                                    {"static", TileSchedule::fixed},
-                                    {"dynamic", TileSchedule::dynamic}})
-    EXPECT_EQ(parse_train_config({"--schedule", text}).config.schedule, value);
-  for (const auto& [text, value] :
-       {std::pair{"nearest", Rounding::nearest}, {"floor", Rounding::floor}})
-    EXPECT_EQ(parse_train_config({"--perturbation-rounding", text}).config.perturbation_rounding,
-              value);
+  const auto expect = [](const char* option, const auto& names, auto field) {
+    for (size_t i = 0; i < names.size(); ++i) {
+      const RunConfig config = parsed({"--"s + option, std::string(names[i])});
+      EXPECT_EQ(static_cast<size_t>(field(config)), i) << option << ' ' << names[i];
+    }
+  };
+  using Names = std::vector<std::string>;
+  expect("carry", Names{"own", "pair", "reset"},
+         [](const auto& c) { return lm_settings(c).carry; });
+  expect("perturbation-rounding", Names{"nearest", "floor"},
+         [](const auto& c) { return lm_settings(c).perturbation_rounding; });
+  expect("sampling", Names{"antithetic", "independent"}, [](const auto& c) { return c.sampling; });
+  expect("fitness", Names{"sign", "levels", "raw", "z-score", "centred-rank", "group"},
+         [](const auto& c) { return c.fitness; });
+  expect("fitness-encoding", Names{"int32", "ternary", "float32"},
+         [](const auto& c) { return c.fitness_encoding; });
+  expect("schedule", Names{"auto", "static", "dynamic"}, [](const auto& c) { return c.schedule; });
+  expect("device", Names{"auto", "cpu", "cuda"}, [](const auto& c) { return c.device; });
+  expect("all-reduce", Names{"auto", "mpi", "nccl"}, [](const auto& c) { return c.all_reduce; });
+  expect("step", Names{"replicated", "sharded"}, [](const auto& c) { return c.step; });
+  expect("on-storage-failure", Names{"continue", "stop"},
+         [](const auto& c) { return c.on_storage_failure; });
+  for (const char* update : {"threshold", "sigma-delta", "sgd", "momentum", "adam", "adamw"})
+    EXPECT_EQ(parsed({"--update", update}).update, update);
 }
 
 TEST(Config, AScheduleIsGenerationsOrAShareOfThem) {
-  const RunConfig generations = parse_train_config({"--alpha-decay", "250.5"}).config;
-  EXPECT_EQ(generations.alpha_decay, (Schedule{250.5, false}));
-  EXPECT_EQ(generations.alpha_decay.generations(4000), 250.5);
-  const RunConfig share = parse_train_config({"--alpha-decay", "42%"}).config;
-  EXPECT_EQ(share.alpha_decay, (Schedule{42, true}));
-  EXPECT_DOUBLE_EQ(share.alpha_decay.generations(4000), 1680);
+  const auto decay = [](const char* text) {
+    return read_settings<ShareSettings>(parsed({"--alpha-decay", text}).of_update).alpha_decay;
+  };
+  EXPECT_EQ(decay("250.5"), (GenerationSpan{250.5, false}));
+  EXPECT_EQ(decay("250.5").generations(4000), 250.5);
+  EXPECT_EQ(decay("42%"), (GenerationSpan{42, true}));
+  EXPECT_DOUBLE_EQ(decay("42%").generations(4000), 1680);
 }
 
 TEST(Config, TheCommandLineWinsOverTheFile) {
@@ -154,54 +104,30 @@ TEST(Config, TheCommandLineWinsOverTheFile) {
                                       "data=corpus#1.txt\n\trun = \" a \\\"b\\\" \\\\ #\" # c\n"
                                       "width = 64")
                                .string();
-  const ParsedConfig parsed = parse_train_config({"--seed", "6", "--config", file});
-  RunConfig expected;
+  const ParsedConfig both = parse_train_config({"--seed", "6", "--config", file}, catalogue());
+  RunConfig expected = standard();
   expected.seed = 6;
-  expected.data = "corpus#1.txt";
+  expected.of_task["data"] = "corpus#1.txt";
   expected.run = " a \"b\" \\ #";
-  expected.width = 64;
-  EXPECT_EQ(parsed.config, expected);
-  EXPECT_EQ(parsed.given, (OptionSources{{"seed", "command line"},
-                                         {"data", file + " line 4"},
-                                         {"run", file + " line 5"},
-                                         {"width", file + " line 6"}}));
-  EXPECT_EQ(parse_train_config({"--config", file}).config.seed, 5u);
-  EXPECT_EQ(parse_train_config({"--config", folder.write("empty.ini", "").string()}).config,
-            RunConfig{});
-}
-
-TEST(Config, HelpIsAskedForBesideAnythingElse) {
-  const ParsedConfig parsed = parse_train_config({"--seed", "x", "--help", "--config", "missing"});
-  EXPECT_TRUE(parsed.help);
-  EXPECT_EQ(parsed.config, RunConfig{});
-}
-
-TEST(Config, HelpNamesEachOptionUnderItsQuestion) {
-  const std::string help = train_help();
-  std::set<std::string> seen;
-  std::istringstream lines(help);
-  for (std::string line; std::getline(lines, line);) {
-    EXPECT_LE(line.size(), 100u) << line;
-    EXPECT_FALSE(line.ends_with(' ')) << line;
-    if (line.starts_with("  --")) seen.insert(line.substr(4, line.find(' ', 4) - 4));
-  }
-  std::set<std::string> expected = {"config", "help"};
-  for (const RunOption& option : run_options()) expected.insert(option.name);
-  EXPECT_EQ(seen, expected);
-  for (OptionGroup group : kOptionGroups)
-    EXPECT_NE(help.find("\n\n"s + question_of(group) + "\n"), std::string::npos);
-  EXPECT_NE(help.find("--population N (=1024)"), std::string::npos);
+  expected.of_task["width"] = "64";
+  EXPECT_EQ(both.config, expected);
+  EXPECT_EQ(both.given, (OptionSources{{"seed", "command line"},
+                                       {"data", file + " line 4"},
+                                       {"run", file + " line 5"},
+                                       {"width", file + " line 6"}}));
+  EXPECT_EQ(parsed({"--config", file}).seed, 5u);
+  EXPECT_EQ(parsed({"--config", folder.write("empty.ini", "").string()}), standard());
 }
 
 TEST(Config, WhatIsWrittenReadsBackTheSame) {
-  EXPECT_EQ(parse_config_text(write_config(RunConfig{}), "x.ini"), RunConfig{});
+  EXPECT_EQ(read_back(standard()), standard());
   const RunConfig unusual = unusual_config();
-  EXPECT_EQ(parse_config_text(write_config(unusual), "x.ini"), unusual);
+  EXPECT_EQ(read_back(unusual), unusual);
   // The unusual config leaves no option out, or an option could be missing in the text unnoticed.
-  for (const RunOption& option : run_options()) {
-    const bool has_one_value = option.name == "task";
-    if (!option.is_of_run || has_one_value) continue;
-    EXPECT_FALSE(same_value(unusual, RunConfig{}, option)) << option.name;
+  RunOptions usual(catalogue(), standard()), other(catalogue(), unusual);
+  for (const Option* row : usual.rows()) {
+    if (!row->is_of_run || row->name == "task" || row->name == "update") continue;
+    EXPECT_NE(row->text(), other.find(row->name)->text()) << row->name;
   }
 }
 
@@ -210,161 +136,47 @@ TEST(Config, EveryDoubleAndEveryPathReadsBackTheSame) {
   std::uniform_real_distribution<double> factor(0.01, 64), share(0, 0.5), decay(0.001, 1e6);
   const std::string letters = "a #\"\\=[]'%/.~ \xC3\xA4";
   for (int i = 0; i < 500; ++i) {
-    RunConfig config;
-    config.threshold_factor = factor(random);
-    config.held_out = share(random);
-    config.alpha_decay = {decay(random), i % 2 == 0};
+    RunConfig config = standard();
+    SigmaDelta::Settings settings;
+    settings.threshold_factor = factor(random);
+    settings.alpha_decay = {decay(random), i % 2 == 0};
+    Options rows;
+    settings.declare(rows);
+    config.of_update = rows.texts();
+    config.of_task["held-out"] = number_text(share(random));
     for (uint64_t length = 1 + random() % 12; length > 0; --length) {
-      config.data += letters[random() % letters.size()];
+      config.of_task["data"] += letters[random() % letters.size()];
       config.run += letters[random() % letters.size()];
     }
-    EXPECT_EQ(parse_config_text(write_config(config), "x.ini"), config) << write_config(config);
+    const RunConfig read = read_back(config);
+    EXPECT_EQ(read, config) << write_config(config, catalogue());
+    const auto again = read_settings<SigmaDelta::Settings>(read.of_update);
+    EXPECT_EQ(again.threshold_factor, settings.threshold_factor);
+    EXPECT_EQ(again.alpha_decay, settings.alpha_decay);
   }
 }
 
 TEST(Config, WrittenTextIsGroupedCommentedAndShort) {
-  const std::string text = write_config(unusual_config());
+  const std::string text = write_config(unusual_config(), catalogue());
   EXPECT_NE(text.find("\n# How big is the model?\n\n# layers of the network\nlayers = 2\n"),
             std::string::npos);
   EXPECT_NE(text.find("\nalpha = 0.2\n"), std::string::npos);
   EXPECT_NE(text.find("\nalpha-decay = 42%\n"), std::string::npos);
   EXPECT_NE(text.find("\nthreshold-factor = 0.3333333333333333\n"), std::string::npos);
-  EXPECT_NE(text.find("\nupdate = threshold\n"), std::string::npos);
-  EXPECT_NE(write_config(RunConfig{}).find("\nthreads = 0\n"), std::string::npos);
-  RunConfig invoked;
+  EXPECT_NE(text.find("\nupdate = sigma-delta\n"), std::string::npos);
+  EXPECT_NE(write_config(standard(), catalogue()).find("\nthreads = 0\n"), std::string::npos);
+  EXPECT_NE(write_config(standard(), catalogue()).find("\n# data =\n"), std::string::npos);
+  RunConfig invoked = standard();
   invoked.resume = "run";
   invoked.dry_run = true;
   invoked.auto_resume = true;
-  EXPECT_EQ(write_config(invoked), write_config(RunConfig{}));
+  invoked.survive = true;
+  EXPECT_EQ(write_config(invoked, catalogue()), write_config(standard(), catalogue()));
 }
 
 TEST(Config, AConfigOfParametersOnlyNeedsNoMoreThanTheShape) {
-  const RunConfig config = parse_config_text("layers = 1\nwidth = 64\n", "x.h5");
-  EXPECT_EQ(config.shape(), (IntRnnShape{1, 64}));
-}
-
-ParsedConfig resume_with(Arguments arguments) {
-  arguments.insert(arguments.end(), {"--resume", "old/run"});
-  return parse_train_config(arguments);
-}
-
-TEST(Config, AResumedRunKeepsItsOwnOptions) {
-  RunConfig saved = unusual_config();
-  const RunConfig resumed = config_for_resume(saved, resume_with({}));
-  saved.resume = "old/run";
-  saved.run = "old/run";
-  EXPECT_EQ(resumed, saved);
-  EXPECT_EQ(refusal([&] { validate_config(resumed); }), "no error");
-}
-
-TEST(Config, AResumedRunTakesWhatCannotChangeItsResults) {
-  const RunConfig resumed = config_for_resume(unusual_config(), resume_with({"--generations",
-                                                                             "7",
-                                                                             "--threads",
-                                                                             "8",
-                                                                             "--device",
-                                                                             "auto",
-                                                                             "--all-reduce",
-                                                                             "nccl",
-                                                                             "--step",
-                                                                             "replicated",
-                                                                             "--run",
-                                                                             "new",
-                                                                             "--data",
-                                                                             "moved",
-                                                                             "--silence-limit",
-                                                                             "30",
-                                                                             "--validate-every",
-                                                                             "1",
-                                                                             "--checkpoint-every",
-                                                                             "2",
-                                                                             "--digest-every",
-                                                                             "3",
-                                                                             "--checkpoint-seconds",
-                                                                             "77",
-                                                                             "--keep-checkpoints",
-                                                                             "4",
-                                                                             "--on-storage-failure",
-                                                                             "continue",
-                                                                             "--fitness-encoding",
-                                                                             "int32",
-                                                                             "--dry-run"}));
-  RunConfig expected = unusual_config();
-  expected.resume = "old/run";
-  expected.generations = 7;
-  expected.threads = 8;
-  expected.device = DeviceChoice::automatic;
-  expected.all_reduce = AllReduce::nccl;
-  expected.step = StepMode::replicated;
-  expected.run = "new";
-  expected.data = "moved";
-  expected.silence_limit = 30;
-  expected.validate_every = 1;
-  expected.checkpoint_every = 2;
-  expected.digest_every = 3;
-  expected.checkpoint_seconds = 77;
-  expected.keep_checkpoints = 4;
-  expected.on_storage_failure = OnStorageFailure::go_on;
-  expected.fitness_encoding = FitnessEncoding::int32;
-  expected.dry_run = true;
-  expected.alpha_decay = {0.42 * 4294967294.0, false};  // as planned when the run began
-  EXPECT_DOUBLE_EQ(resumed.alpha_decay.value, expected.alpha_decay.value);
-  expected.alpha_decay.value = resumed.alpha_decay.value;
-  EXPECT_EQ(resumed, expected);
-}
-
-TEST(Config, AResumedRunRefusesEveryOtherChange) {
-  const std::set<std::string> may_change = {"data",
-                                            "generations",
-                                            "threads",
-                                            "device",
-                                            "all-reduce",
-                                            "step",
-                                            "schedule",
-                                            "straggler-limit",
-                                            "silence-limit",
-                                            "run",
-                                            "validate-every",
-                                            "digest-every",
-                                            "checkpoint-every",
-                                            "checkpoint-seconds",
-                                            "keep-checkpoints",
-                                            "on-storage-failure",
-                                            "fitness-encoding"};
-  const RunConfig saved = unusual_config();
-  for (const RunOption& option : run_options()) {
-    EXPECT_EQ(option.may_change_on_resume, may_change.contains(option.name)) << option.name;
-    if (option.may_change_on_resume || !option.is_of_run) continue;
-    ParsedConfig given;
-    given.config = saved;
-    given.given[option.name] = "x.ini line 1";
-    EXPECT_EQ(refusal([&] { config_for_resume(saved, given); }), "no error") << option.name;
-    if (option.name == "task") continue;  // has one value only
-    given.config = RunConfig{};
-    if (option.name == "init") given.config.init = "other.h5";
-    const std::string words = refusal([&] { config_for_resume(saved, given); });
-    EXPECT_EQ(words.find(option.name + " = " + option_text(given.config, option) +
-                         " (x.ini line 1): the run to resume has " + option_text(saved, option)),
-              0u)
-        << words;
-  }
-  EXPECT_EQ(
-      refusal([] {
-        config_for_resume(RunConfig{}, resume_with({"--seed", "2"}));
-      }),
-      "seed = 2 (command line): the run to resume has 1; what may change is data, "
-      "generations, fitness-encoding, device, all-reduce, step, threads, schedule, "
-      "straggler-limit, silence-limit, run, validate-every, "
-      "checkpoint-every, checkpoint-seconds, keep-checkpoints, on-storage-failure, digest-every");
-}
-
-TEST(Config, AResumedRunGoesOnInTheFolderThatIsNamed) {
-  const auto folder = [](const std::string& resume) {
-    return config_for_resume(RunConfig{}, parse_train_config({"--resume", resume})).run;
-  };
-  EXPECT_EQ(folder("a/b"), "a/b");
-  EXPECT_EQ(folder("a/b/checkpoint-000000001.h5"), "a/b");
-  EXPECT_EQ(folder("checkpoint-000000001.h5"), ".");
+  const RunConfig config = parse_config_text("layers = 1\nwidth = 64\n", "x.h5", catalogue());
+  EXPECT_EQ(lm_settings(config).shape(), (IntRnnShape{1, 64}));
 }
 
 }  // namespace

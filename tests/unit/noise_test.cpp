@@ -15,7 +15,8 @@
 #include <set>
 #include <vector>
 
-#include "common/parameters.hpp"
+#include "common/layout.hpp"
+#include "kernels/int_rnn.hpp"
 
 #undef philox4x32  // Random123 has a macro of this name
 
@@ -234,11 +235,40 @@ TEST(Noise, TheFactorsOfAMatrixAndOfAVectorAreIndependent) {
   expect_uncorrelated("factors of a vector", factor(0), factor(256));
 }
 
+// Whatever the shape: B of every term, then A of every term; two factors; one.
+TEST(Noise, RunsOfATensorBeginAtMultiplesOf64) {
+  ParameterLayout layout;
+  layout.add("one", Role::matrix, Noise::low_rank, Element::float32, 1, 1);
+  layout.add("odd", Role::matrix, Noise::low_rank, Element::float32, 65, 127);
+  layout.add("even", Role::matrix, Noise::low_rank, Element::int8, 64, 128);
+  layout.add("product", Role::vector, Noise::product, Element::int8, 7, 1);
+  layout.add("full", Role::matrix, Noise::full, Element::float32, 9, 15);
+  layout.add("frozen", Role::matrix, Noise::none, Element::float32, 9, 15);
+  const auto elements = [&](const char* name, int noise_rank) {
+    return noise_elements(layout[layout.index_of(name)], noise_rank);
+  };
+  EXPECT_EQ(elements("one", 1), 64u + 64);
+  EXPECT_EQ(elements("one", 3), 3u * (64 + 64));
+  EXPECT_EQ(elements("odd", 1), 128u + 128);
+  EXPECT_EQ(elements("odd", 16), 16u * (128 + 128));
+  EXPECT_EQ(elements("even", 4), 4u * (64 + 128));
+  for (int noise_rank : {1, 5}) {
+    EXPECT_EQ(elements("product", noise_rank), 2u * 64);
+    EXPECT_EQ(elements("full", noise_rank), 192u);
+    EXPECT_EQ(elements("frozen", noise_rank), 0u);
+  }
+  for (size_t n = 1; n < 1000; ++n) {
+    ASSERT_GE(noise_run(n), n);
+    ASSERT_LT(noise_run(n), n + 64);
+    ASSERT_EQ(noise_run(n) % 64, 0u);
+  }
+}
+
 // Philox is a bijection of its counters for a given key, so distinct outputs are distinct counters.
 TEST(Noise, NoTwoBlocksOfARunShareACounter) {
   const IntRnnShape shape{2, 64};
   const ParameterLayout layout = int_rnn_layout(shape);
-  const uint32_t noise_rank = 4;
+  const int noise_rank = 4;
   std::set<Words> seen;
   size_t blocks = 0;
   const auto take = [&](const NoiseAddress& at, size_t elements) {
@@ -247,9 +277,10 @@ TEST(Noise, NoTwoBlocksOfARunShareACounter) {
   };
   for (uint32_t t = 0; t < layout.tensors().size(); ++t) {
     const TensorSpec& tensor = layout[t];
-    const bool is_vector = tensor.kind == TensorKind::vector;
+    const bool is_vector = tensor.role == Role::vector;
     const size_t elements =
-        is_vector ? 2 * tensor.rows : noise_rank * (size_t{tensor.rows} + tensor.cols);
+        is_vector ? 2 * tensor.rows : size_t{noise_rank} * (size_t{tensor.rows} + tensor.cols);
+    EXPECT_EQ(noise_elements(tensor, noise_rank), elements);
     for (uint32_t epoch = 0; epoch < 4; ++epoch)
       for (uint32_t pair = 0; pair < 8; ++pair) take({9, epoch, t, pair}, elements);
     if (!is_vector) take({9, kInitialisationEpoch, t, 0}, tensor.size());

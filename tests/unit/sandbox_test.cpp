@@ -16,69 +16,69 @@
 namespace eggroll {
 namespace {
 
-constexpr TrialLimits kLimits{.memory_bytes = 64 << 20, .compute_s = 20};
+constexpr SandboxLimits kLimits{.memory_bytes = 64 << 20, .compute_s = 20};
 
-TEST(Trial, WorkThatReturnsIsDoneAndChangesNothingHere) {
+TEST(Sandbox, WorkThatReturnsIsDoneAndChangesNothingHere) {
   int value = 1;
-  const Trial trial = try_in_child([&] { value = 2; }, kLimits);
-  EXPECT_EQ(trial.end, TrialEnd::done);
+  const SandboxResult result = run_in_sandbox([&] { value = 2; }, kLimits);
+  EXPECT_EQ(result.end, SandboxEnd::done);
   EXPECT_EQ(value, 1);
 }
 
-TEST(Trial, AnErrorComesBackWithItsWords) {
+TEST(Sandbox, AnErrorComesBackWithItsWords) {
   const std::string words(200000, 'w');  // more than a pipe holds
-  const Trial trial = try_in_child([&] { throw Error(words); }, kLimits);
-  EXPECT_EQ(trial.end, TrialEnd::refused);
-  EXPECT_EQ(trial.what, words);
+  const SandboxResult result = run_in_sandbox([&] { throw Error(words); }, kLimits);
+  EXPECT_EQ(result.end, SandboxEnd::refused);
+  EXPECT_EQ(result.what, words);
 }
 
-TEST(Trial, ACrashIsNamed) {
+TEST(Sandbox, ACrashIsNamed) {
   for (int signal : {SIGSEGV, SIGABRT, SIGFPE, SIGBUS, SIGILL, SIGKILL}) {
-    const Trial trial = try_in_child([&] { std::raise(signal); }, kLimits);
-    EXPECT_EQ(trial.end, TrialEnd::died);
-    EXPECT_EQ(trial.what, strsignal(signal));
+    const SandboxResult result = run_in_sandbox([&] { std::raise(signal); }, kLimits);
+    EXPECT_EQ(result.end, SandboxEnd::died);
+    EXPECT_EQ(result.what, strsignal(signal));
   }
 }
 
-TEST(Trial, AnEndWithoutAWordIsNoSuccess) {
-  const Trial trial = try_in_child([] { std::_Exit(0); }, kLimits);
-  EXPECT_EQ(trial.end, TrialEnd::died);
-  EXPECT_EQ(trial.what, "it ended without a word");
+TEST(Sandbox, AnEndWithoutAWordIsNoSuccess) {
+  const SandboxResult result = run_in_sandbox([] { std::_Exit(0); }, kLimits);
+  EXPECT_EQ(result.end, SandboxEnd::died);
+  EXPECT_EQ(result.what, "it ended without a word");
 }
 
-TEST(Trial, WorkWithoutEndIsEnded) {
-  const Trial trial = try_in_child(
+TEST(Sandbox, WorkWithoutEndIsEnded) {
+  const SandboxResult result = run_in_sandbox(
       [] {
         volatile bool ends = false;
         while (!ends) {
         }
       },
       {.memory_bytes = 64 << 20, .compute_s = 1});
-  EXPECT_EQ(trial.end, TrialEnd::died);
-  EXPECT_EQ(trial.what, "it takes too long");
+  EXPECT_EQ(result.end, SandboxEnd::died);
+  EXPECT_EQ(result.what, "it takes too long");
 }
 
-TEST(Trial, MemoryEndsAtTheLimitAndCanBeAllowed) {
+TEST(Sandbox, MemoryEndsAtTheLimitAndCanBeAllowed) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "the address sanitizer's own memory is beyond any limit";
 #endif
   const auto take = [] { std::vector<char> memory(size_t{256} << 20, 'x'); };
-  const Trial trial = try_in_child(take, kLimits);
-  EXPECT_EQ(trial.end, TrialEnd::died);
-  EXPECT_EQ(trial.what, "it takes too much memory");
-  const Trial allowed = try_in_child(
+  const SandboxResult result = run_in_sandbox(take, kLimits);
+  EXPECT_EQ(result.end, SandboxEnd::died);
+  EXPECT_EQ(result.what, "it takes too much memory");
+  const SandboxResult allowed = run_in_sandbox(
       [&] {
-        allow_memory_in_trial(size_t{320} << 20);
+        allow_memory_in_sandbox(size_t{320} << 20);
         take();
       },
       kLimits);
-  EXPECT_EQ(allowed.end, TrialEnd::done);
+  EXPECT_EQ(allowed.end, SandboxEnd::done);
 }
 
-TEST(Trial, TheLimitsAreTheChildsAlone) {
+TEST(Sandbox, TheLimitsAreTheChildsAlone) {
   rlimit before{}, after{};
   getrlimit(RLIMIT_AS, &before);
-  try_in_child([] {}, kLimits);
+  run_in_sandbox([] {}, kLimits);
   getrlimit(RLIMIT_AS, &after);
   EXPECT_EQ(before.rlim_cur, after.rlim_cur);
 }

@@ -20,20 +20,15 @@ namespace {
 namespace fs = std::filesystem;
 using test::Content;
 using test::has;
-using test::kShape;
 using test::kSlotBytes;
 
 class SnapshotWriterTest : public testing::Test {
  protected:
   SnapshotWriterSettings settings(const fs::path& run, uint64_t budget = kSnapshotBudgetBytes) {
-    return {.run = run,
-            .shape = kShape,
-            .layout = test::small_layout(),
-            .keep_checkpoints = 2,
-            .budget_bytes = budget};
+    return {.run = run, .keep_checkpoints = 2, .budget_bytes = budget};
   }
   Content content(uint64_t generation, uint64_t slots = 5) {
-    Content content = test::sample_content(test::small_layout(), slots, true);
+    Content content = test::sample_content(test::small_layout(), slots);
     content.header.generation = generation;
     return content;
   }
@@ -41,7 +36,7 @@ class SnapshotWriterTest : public testing::Test {
   static void begin(SnapshotWriter& writer, const Content& content) {
     CheckpointHeader header = content.header;
     header.parameters_digest.clear();
-    writer.begin({header, content.parameters, content.accumulators});
+    writer.begin({header, test::small_layout(), content.arenas});
   }
   static void append(SnapshotWriter& writer, const Content& content, uint64_t first,
                      uint64_t slots) {

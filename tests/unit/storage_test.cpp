@@ -1,5 +1,4 @@
-// When a checkpoint is due, and what becomes of a run whose checkpoints or metrics cannot be
-// written.
+// When a checkpoint is due, and what becomes of a run whose checkpoints or metrics cannot be written.
 #include "coordinator/records/storage.hpp"
 
 #include <fmt/format.h>
@@ -26,8 +25,6 @@ using test::has;
 class StorageTest : public testing::Test {
  protected:
   StorageTest() {
-    config_.layers = 1;
-    config_.width = 64;
     config_.checkpoint_every = 10;
     config_.checkpoint_seconds = 0;
     config_.run = (folder_ / "run").string();
@@ -41,10 +38,12 @@ class StorageTest : public testing::Test {
                      [&](const std::string& line) { said_.push_back(line); });
   }
   void begin(uint64_t generation) {
-    const size_t parameters = int_rnn_layout(config_.shape()).size();
     CheckpointHeader header;
     header.generation = generation;
-    storage_->writer().begin({header, std::vector<int8_t>(parameters, 1), {}});
+    ParameterLayout layout;
+    layout.add("W", Role::matrix, Noise::low_rank, Element::int8, 300, 300);
+    storage_->writer().begin(
+        {header, layout, {{std::vector<std::byte>(layout.bytes(), std::byte{1})}}});
   }
   // A checkpoint and its outcome.
   void checkpoint(uint64_t generation, CheckpointWish wish = CheckpointWish::asked) {

@@ -33,8 +33,8 @@ double sum(std::span<const double> counts) {
   return total;
 }
 
-// Bits for as many symbols as `counts` says, coded by (model + smoothing) / (sum of model +
-// 256 smoothing).
+// Bits for as many symbols as `counts` says, coded by
+// (model + smoothing) / (sum of model + 256 smoothing).
 double bits(std::span<const double> counts, std::span<const double> model, double smoothing) {
   const double log_total = std::log2(sum(model) + kBytes * smoothing);
   double total = 0;

@@ -13,8 +13,8 @@ namespace eggroll {
 double unigram_entropy(std::span<const uint8_t> text);
 double bigram_entropy(std::span<const uint8_t> text);
 
-// Cross-entropy of `text` under counts of `counted`, smoothed: unigram (count + 1/256) / (total +
-// 1); bigram backs no further: (pair count + 1/256) / (count of the first byte + 1).
+// Cross-entropy of `text` under counts of `counted`, smoothed. Unigram: (count + 1/256) / (total + 1);
+// bigram, which backs off no further: (pair count + 1/256) / (count of the first byte + 1).
 double unigram_cross_entropy(std::span<const uint8_t> text, std::span<const uint8_t> counted);
 double bigram_cross_entropy(std::span<const uint8_t> text, std::span<const uint8_t> counted);
 

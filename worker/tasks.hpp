@@ -1,0 +1,20 @@
+// The tasks there are, as a table. A task is a folder in worker/ and a row of it.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "common/config.hpp"
+#include "worker/task_type.hpp"
+
+namespace eggroll {
+
+const std::vector<TaskType>& task_types();
+// Throws OptionError where there is none of that name.
+const TaskType& task_type(std::string_view name);
+
+// Tasks and optimisers as common/config.hpp takes them; their checks are those of the table, what a
+// task asks of its optimiser, and what an optimiser asks of a run.
+const OptionCatalogue& option_catalogue();
+
+}  // namespace eggroll
