@@ -51,11 +51,16 @@ struct TensorSpec {
 // Elements up to where the next run may begin.
 constexpr size_t noise_run(size_t elements) { return (elements + 63) / 64 * 64; }
 
+// Elements of B and then A, of a pair and a matrix [out, in].
+constexpr size_t low_rank_elements(size_t in, size_t out, size_t noise_rank) {
+  return noise_rank * (noise_run(in) + noise_run(out));
+}
+
 // Elements of a pair's noise for a tensor; 0 where it is frozen.
 inline size_t noise_elements(const TensorSpec& tensor, int noise_rank) {
   switch (tensor.noise) {
     case Noise::low_rank:
-      return static_cast<size_t>(noise_rank) * (noise_run(tensor.rows) + noise_run(tensor.cols));
+      return low_rank_elements(tensor.cols, tensor.rows, static_cast<size_t>(noise_rank));
     case Noise::product:
       return 2 * noise_run(tensor.size());
     case Noise::full:

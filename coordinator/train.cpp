@@ -31,11 +31,6 @@
 namespace eggroll {
 namespace {
 
-// A task that GPUs do not run takes the CPU, where nothing else was asked for.
-DeviceChoice device_for(const TaskType& type, DeviceChoice wanted) {
-  return !type.runs_on_cuda && wanted == DeviceChoice::automatic ? DeviceChoice::cpu : wanted;
-}
-
 constexpr const char* kNoMemory =
     "this rank has not the memory that the run needs; --dry-run says how much that is";
 
@@ -90,7 +85,7 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
                 {"dry-run", parsed.config.dry_run ? "yes" : "no"},
                 {"survive", parsed.config.survive ? "yes" : "no"},
                 {"config", write_config(parsed.config, option_catalogue())},
-                {"options", text_of(parsed.settings)}});
+                {"options", parsed.config.resume.empty() ? "" : text_of(parsed.settings)}});
   if (parsed.config.auto_resume) choose_what_to_resume(parsed.config, group);
   if (parsed.config.resume.empty()) return parsed.config;
 
@@ -247,10 +242,7 @@ void prepare(Run& run, Collectives& group) {
   together(group, [&] {
     if (group.rank() == 0) check_run_folder(config);
     run.device = make_device(run.chosen.name, {.threads = threads, .index = run.chosen.index});
-    run.learner = run.device->make_learner({.layout = type.layout(config),
-                                            .seed = config.seed,
-                                            .noise_rank = config.noise_rank,
-                                            .optimizer = config.update});
+    run.learner = run.device->make_learner(learner_settings(config));
     run.task = type.make(config, *run.device, *run.learner);
     if (CarriedStates* carried = run.task->carried())
       carried->assign(pairs_of_rank(config.pairs(), group.rank(), group.size()));

@@ -71,19 +71,12 @@ std::string title_of(const VerbOfTask& verb) {
 
 int run(const VerbOfTask& verb, const VerbCommand& command, const CheckpointReader& reader,
         const RunConfig& config) {
-  if (command.device == DeviceChoice::cuda && !verb.task->runs_on_cuda)
-    throw OptionError("device", "cuda",
-                      fmt::format("task {} runs on the CPU; allowed are auto, cpu", config.task));
-  const ComputeDevice chosen =
-      verb.task->runs_on_cuda ? choose_device(command.device) : ComputeDevice{};
-  const ParameterLayout layout = verb.task->layout(config);
+  const ComputeDevice chosen = choose_device(device_for(*verb.task, command.device));
+  const LearnerSettings settings = learner_settings(config);
   const std::vector<std::byte> parameters =
-      parameters_for(reader, "checkpoint", command.checkpoint, layout);
+      parameters_for(reader, "checkpoint", command.checkpoint, settings.layout);
   const auto device = make_device(chosen.name, {.threads = command.threads, .index = chosen.index});
-  const auto learner = device->make_learner({.layout = layout,
-                                             .seed = config.seed,
-                                             .noise_rank = config.noise_rank,
-                                             .optimizer = config.update});
+  const auto learner = device->make_learner(settings);
   learner->write(0, parameters);
   Trained trained{config, reader.header().generation, *device, *learner};
   return command.job(trained);

@@ -35,7 +35,7 @@ struct OptimizerType {
   // with the largest sum of squares it can have.
   void (*check)(const OptionTexts& settings, const StepContext& last);
   StepNumbers (*numbers)(const OptionTexts& settings, StepContext context);
-  Metrics (*metrics)(const OptionTexts& settings, const StepContext& context);
+  StepMetrics (*metrics)(const OptionTexts& settings, const StepContext& context);
 };
 
 std::span<const OptimizerType> optimizer_types();

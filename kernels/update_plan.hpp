@@ -30,6 +30,10 @@ struct UpdateBucket {
   size_t at;      // in the arena of the parameters, bytes
   Noise noise;
   Element element;
+
+  bool has(const TensorSpec& tensor) const {
+    return tensor.is_trained() && tensor.offset >= offset && tensor.offset < offset + size;
+  }
 };
 
 // Pairs of noise rank 1 (terms) with |digit A B| <= 2 * 63 * 63 whose sum stays below 2^31.

@@ -24,12 +24,6 @@ Element trained_element(const TaskType& task, const RunConfig& config) {
   return first->element;
 }
 
-void check_device(const TaskType& task, const RunConfig& config) {
-  if (config.device == DeviceChoice::cuda && !task.runs_on_cuda)
-    throw OptionError("device", "cuda",
-                      "task " + config.task + " runs on the CPU; allowed are auto, cpu");
-}
-
 void check_optimizer(const OptimizerType& optimizer, const RunConfig& config) {
   const Element element = trained_element(task_type(config.task), config);
   if (optimizer.moves != element) {
@@ -71,7 +65,7 @@ OptionCatalogue make_catalogue() {
                                .defaults = task.defaults,
                                .declare = task.declare,
                                .check = [&task](const RunConfig& config) {
-                                 check_device(task, config);
+                                 device_for(task, config.device);
                                  task.check(config);
                                }});
   for (const OptimizerType& optimizer : optimizer_types())
@@ -99,6 +93,21 @@ const TaskType& task_type(std::string_view name) {
   }
   throw OptionError("task", std::string(name),
                     (task_types().size() == 1 ? "allowed is " : "allowed are ") + allowed);
+}
+
+DeviceChoice device_for(const TaskType& task, DeviceChoice wanted) {
+  if (task.runs_on_cuda) return wanted;
+  if (wanted == DeviceChoice::cuda)
+    throw OptionError("device", "cuda",
+                      "task " + std::string(task.name) + " runs on the CPU; allowed are auto, cpu");
+  return DeviceChoice::cpu;
+}
+
+LearnerSettings learner_settings(const RunConfig& config) {
+  return {.layout = task_type(config.task).layout(config),
+          .seed = config.seed,
+          .noise_rank = config.noise_rank,
+          .optimizer = config.update};
 }
 
 const OptionCatalogue& option_catalogue() {

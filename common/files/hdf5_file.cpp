@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <memory>
 #include <system_error>
@@ -75,33 +76,26 @@ Handle file_access() {
   return access;
 }
 
-hid_t file_type(Element element) {
-  switch (element) {
-    case Element::int8:
-      return H5T_STD_I8LE;
-    case Element::int32:
-      return H5T_STD_I32LE;
-    case Element::float32:
-      return H5T_IEEE_F32LE;
-  }
-  return H5I_INVALID_HID;
+struct ElementTypes {
+  Element element;
+  hid_t file, memory;
+};
+
+// A function, as HDF5's types are there once it has started.
+std::array<ElementTypes, 3> element_types() {
+  return {{{Element::int8, H5T_STD_I8LE, H5T_NATIVE_INT8},
+           {Element::int32, H5T_STD_I32LE, H5T_NATIVE_INT32},
+           {Element::float32, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT}}};
 }
 
-hid_t memory_type(Element element) {
-  switch (element) {
-    case Element::int8:
-      return H5T_NATIVE_INT8;
-    case Element::int32:
-      return H5T_NATIVE_INT32;
-    case Element::float32:
-      return H5T_NATIVE_FLOAT;
-  }
-  return H5I_INVALID_HID;
+ElementTypes types_of(Element element) {
+  const std::array<ElementTypes, 3> all = element_types();
+  return *std::ranges::find(all, element, &ElementTypes::element);
 }
 
 std::optional<Element> element_of(hid_t type) {
-  for (const Element element : {Element::int8, Element::int32, Element::float32})
-    if (H5Tequal(type, file_type(element)) > 0) return element;
+  for (const ElementTypes& types : element_types())
+    if (H5Tequal(type, types.file) > 0) return types.element;
   if (H5Tequal(type, H5T_STD_I8BE) > 0) return Element::int8;  // a byte has no order
   return std::nullopt;
 }
@@ -225,7 +219,7 @@ Dataset File::create_dataset(const std::string& group, const std::string& name, 
                       H5Gclose);
   check(parent.is_valid(), "write");
   Dataset dataset{
-      .handle = Handle(H5Dcreate2(parent.get(), name.c_str(), file_type(element), space.get(),
+      .handle = Handle(H5Dcreate2(parent.get(), name.c_str(), types_of(element).file, space.get(),
                                   H5P_DEFAULT, creation.get(), H5P_DEFAULT),
                        H5Dclose),
       .name = group.empty() ? name : group + "/" + name,
@@ -237,7 +231,7 @@ Dataset File::create_dataset(const std::string& group, const std::string& name, 
 
 void File::write_rows(const Dataset& dataset, uint64_t first, uint64_t rows, const void* values) {
   const Spaces spaces = select_rows(dataset, first, rows);
-  check(H5Dwrite(dataset.handle.get(), memory_type(dataset.element), spaces.memory.get(),
+  check(H5Dwrite(dataset.handle.get(), types_of(dataset.element).memory, spaces.memory.get(),
                  spaces.file.get(), H5P_DEFAULT, values) >= 0,
         "write");
 }
@@ -445,7 +439,7 @@ Dataset File::open_dataset(const std::string& group, const std::string& name) co
 
 void File::read_rows(const Dataset& dataset, uint64_t first, uint64_t rows, void* values) const {
   const Spaces spaces = select_rows(dataset, first, rows);
-  if (H5Dread(dataset.handle.get(), memory_type(dataset.element), spaces.memory.get(),
+  if (H5Dread(dataset.handle.get(), types_of(dataset.element).memory, spaces.memory.get(),
               spaces.file.get(), H5P_DEFAULT, values) < 0)
     fail_in_library("read " + dataset.name);
 }

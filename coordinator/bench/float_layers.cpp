@@ -49,7 +49,7 @@ class FloatLayer {
  private:
   static constexpr float kSigma = 0.01f;
 
-  size_t stride(size_t noise_rank) const { return cpu::low_rank_elements(in_, out_, noise_rank); }
+  size_t stride(size_t noise_rank) const { return low_rank_elements(in_, out_, noise_rank); }
 
   void make_noise(Buffer<int8_t>& noise, size_t noise_rank, uint32_t tensor) {
     noise = Buffer<int8_t>(kPairs * stride(noise_rank));

@@ -5,6 +5,7 @@
 #include "kernels/optimizers.hpp"
 
 namespace eggroll {
+
 void read_state(Learner& learner, std::string_view update, RunArenas& to) {
   to.arenas.resize(1 + optimizer_type(update).slots.size());
   for (size_t arena = 0; arena < to.arenas.size(); ++arena) {

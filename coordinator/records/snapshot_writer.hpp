@@ -65,7 +65,7 @@ class SnapshotWriter {
   bool is_busy() const;                          // begun, and neither on the disk nor failed
   std::vector<SnapshotOutcome> take_outcomes();  // those since the last call, oldest first
   void wait() const;                             // until it is not busy; of a committed one
-  uint64_t queued_bytes() const;                 // of states that wait for the disk
+  uint64_t queued_bytes() const;                 // of states that wait for the disk; for tests
 
  private:
   struct Shared;

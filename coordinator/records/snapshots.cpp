@@ -59,20 +59,6 @@ void start_snapshot(const RunConfig& config, const std::string& config_text, Col
   if (writer) writer->commit();
 }
 
-void write_snapshot(const RunConfig& config, const std::string& config_text, Collectives& group,
-                    Task& task, Learner& learner, uint64_t generation) {
-  std::optional<SnapshotWriter> writer;
-  if (group.rank() == 0)
-    writer.emplace(
-        SnapshotWriterSettings{.run = config.run, .keep_checkpoints = config.keep_checkpoints});
-  start_snapshot(config, config_text, group, task, learner, generation,
-                 writer ? &*writer : nullptr);
-  if (!writer) return;
-  writer->wait();
-  const std::string error = writer->take_outcomes().at(0).error;
-  if (!error.empty()) throw Error(error);
-}
-
 uint64_t load_snapshot(const CheckpointReader* reader, const RunConfig& config, Collectives& group,
                        Task& task, Learner& learner) {
   const ParameterLayout& layout = learner.layout();

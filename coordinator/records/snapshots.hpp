@@ -22,10 +22,6 @@ namespace eggroll {
 // and its disk is at work on it. writer: rank 0's, nullptr elsewhere. config_text: as the file has it.
 void start_snapshot(const RunConfig& config, const std::string& config_text, Collectives& group,
                     Task& task, Learner& learner, uint64_t generation, SnapshotWriter* writer);
-// Collective. The same with a writer of its own, and rank 0 waits for the disk; throws Error where it
-// fails.
-void write_snapshot(const RunConfig& config, const std::string& config_text, Collectives& group,
-                    Task& task, Learner& learner, uint64_t generation);
 
 // Collective. Fills learner and carried states from an open checkpoint (rank 0; nullptr elsewhere) and
 // returns how many generations it has completed.

@@ -41,7 +41,7 @@ class TileShelf final : public PairSource {
 
   void put(const TileRange& tiles);
   bool is_empty() const;  // every tile has been taken
-  size_t asking() const;  // threads that are inside take
+  size_t asking() const;  // threads that are inside take; for tests
   // Those since the last call.
   std::vector<TileResult> take_results();
   // What a tile takes a thread: the mean of those finished, or for how long the others have been

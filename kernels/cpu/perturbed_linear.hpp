@@ -36,10 +36,6 @@ struct NoisyRow {
   float scale;             // s sigma / (256 sqrt(r)), as elements of A and of B are sixteenths
 };
 
-inline size_t low_rank_elements(size_t in, size_t out, size_t noise_rank) {
-  return noise_rank * (noise_run(in) + noise_run(out));
-}
-
 // T is float, or uint16_t: bf16 bit patterns. Sizes: rows >= 1, in >= 1 (bf16: even), out >= 1,
 // noise_rank >= 1, low_rank_elements() <= 2^32. Rows have no gaps, and y and projection overlap nothing
 // else.

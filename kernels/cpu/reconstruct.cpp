@@ -63,9 +63,7 @@ void CpuLearner::plan_units() {
   for (uint32_t b = 0; b < buckets_.size(); ++b)
     for (uint32_t t = 0; t < layout().tensors().size(); ++t) {
       const TensorSpec& tensor = layout()[t];
-      if (!tensor.is_trained() || tensor.offset < buckets_[b].offset ||
-          tensor.offset >= buckets_[b].offset + buckets_[b].size)
-        continue;
+      if (!buckets_[b].has(tensor)) continue;
       const bool is_low_rank = tensor.noise == Noise::low_rank;
       const size_t whole = is_low_rank ? tensor.rows : tensor.size();
       const size_t most = is_low_rank ? kUnitRows : kUnitElements;

@@ -6,7 +6,8 @@
 // of inputs inside 64 and that of outputs inside 32 are free, and so is which row is which: they
 // are chosen so that what a lane loads with one instruction, 16 bytes of both members of a pair or
 // of a weight's row, is what the tensor cores want of it, and that it ends up with 8 consecutive
-// outputs of a pair, which shares its noise.
+// outputs of a pair, which shares its noise. Longer than a file should be: the products, the gated
+// state and the head are steps of one kernel over one block's registers and shared memory.
 #pragma once
 
 #include <cstdint>

@@ -121,9 +121,7 @@ void CudaLearner::sum_terms(const UpdateBucket& bucket, uint32_t epoch, ActiveRa
                             size_t first, size_t count) {
   for (uint32_t t = 0; t < settings_.layout.tensors().size(); ++t) {
     const TensorSpec& tensor = settings_.layout[t];
-    if (!tensor.is_trained() || tensor.offset < bucket.offset ||
-        tensor.offset >= bucket.offset + bucket.size)
-      continue;
+    if (!bucket.has(tensor)) continue;
     if (tensor.noise == Noise::low_rank) {
       sum_products(t, epoch, pairs, first, count);
       continue;

@@ -49,7 +49,7 @@ struct Adam {
             .epsilon = static_cast<float>(s.epsilon),
             .kept = 1};
   }
-  static Metrics metrics(const Settings& settings, const StepContext& context) {
+  static StepMetrics metrics(const Settings& settings, const StepContext& context) {
     return {{"learning_rate", settings.learning_rate.at(context.generation, context.generations)}};
   }
   static void check(const Settings&, const StepContext&) {}

@@ -28,7 +28,7 @@ struct Momentum {
     return {static_cast<float>(gradient_scale(context)), static_cast<float>(settings.momentum),
             static_cast<float>(settings.learning_rate.at(context.generation, context.generations))};
   }
-  static Metrics metrics(const Settings& settings, const StepContext& context) {
+  static StepMetrics metrics(const Settings& settings, const StepContext& context) {
     return {{"learning_rate", settings.learning_rate.at(context.generation, context.generations)}};
   }
   static void check(const Settings&, const StepContext&) {}

@@ -43,7 +43,7 @@ struct StepContext {
 };
 
 // What a person may want to know of a step, as name and value: keys of metrics.jsonl.
-using Metrics = std::vector<std::pair<std::string, double>>;
+using StepMetrics = std::vector<std::pair<std::string, double>>;
 
 // g = scale Z: the mean over members of utility times perturbation, 1/N sum_i w_i E_i, with elements of
 // noise in sixteenths.

@@ -25,7 +25,7 @@ struct Sgd {
     return {static_cast<float>(settings.learning_rate.at(context.generation, context.generations) *
                                gradient_scale(context))};
   }
-  static Metrics metrics(const Settings& settings, const StepContext& context) {
+  static StepMetrics metrics(const Settings& settings, const StepContext& context) {
     return {{"learning_rate", settings.learning_rate.at(context.generation, context.generations)}};
   }
   static void check(const Settings&, const StepContext&) {}

@@ -40,7 +40,7 @@ struct SigmaDelta {
         std::clamp(settings.threshold_factor / std::sqrt(alpha) * static_cast<double>(deviation),
                    1.0, kLargestThreshold))};
   }
-  static Metrics metrics(const Settings& settings, const StepContext& context) {
+  static StepMetrics metrics(const Settings& settings, const StepContext& context) {
     return {{"alpha", settings.at(context.generation, context.generations)},
             {"matrix_threshold", static_cast<double>(numbers(settings, context).threshold)}};
   }

@@ -26,7 +26,7 @@ struct Threshold {
     const double alpha = settings.at(context.generation, context.generations);
     return {std::max<int64_t>(1, (normal_quantile_16(alpha) * deviation + 15) / 16)};
   }
-  static Metrics metrics(const Settings& settings, const StepContext& context) {
+  static StepMetrics metrics(const Settings& settings, const StepContext& context) {
     return {{"alpha", settings.at(context.generation, context.generations)},
             {"matrix_threshold", static_cast<double>(numbers(settings, context).threshold)}};
   }

@@ -5,10 +5,12 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "common/check.hpp"
 #include "coordinator/generation.hpp"
 #include "coordinator/records/run_state.hpp"
 #include "coordinator/records/snapshots.hpp"
@@ -53,12 +55,8 @@ class SmallRun {
         group_(group),
         step_(step),
         device_(make_device("cpu", {.threads = threads})) {
-    const TaskType& type = task_type(config.task);
-    learner_ = device_->make_learner({.layout = type.layout(config),
-                                      .seed = config.seed,
-                                      .noise_rank = config.noise_rank,
-                                      .optimizer = config.update});
-    task_ = type.make(config, *device_, *learner_);
+    learner_ = device_->make_learner(learner_settings(config));
+    task_ = task_type(config.task).make(config, *device_, *learner_);
     if (wrap) task_ = wrap(std::move(task_));
     share_out();
     write_state(*learner_, start_state(learner_->layout(), config.update,
@@ -88,7 +86,18 @@ class SmallRun {
     for (int g = 0; g < generations; ++g) step();
   }
 
-  void write() { write_snapshot(config_, text_, group_, *task_, *learner_, generation_); }
+  // With a writer of its own; rank 0 waits for the disk and throws where it fails.
+  void write() {
+    std::optional<SnapshotWriter> writer;
+    if (group_.rank() == 0)
+      writer.emplace(
+          SnapshotWriterSettings{.run = config_.run, .keep_checkpoints = config_.keep_checkpoints});
+    start_write(writer ? &*writer : nullptr);
+    if (!writer) return;
+    writer->wait();
+    const std::string error = writer->take_outcomes().at(0).error;
+    if (!error.empty()) throw Error(error);
+  }
   void start_write(SnapshotWriter* writer) {
     start_snapshot(config_, text_, group_, *task_, *learner_, generation_, writer);
   }
