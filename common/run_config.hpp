@@ -63,6 +63,10 @@ struct RunConfig {
   uint64_t pairs() const { return population / 2; }
   // Perturbations that two members have, each at an address of its own.
   uint64_t perturbations_per_pair() const { return sampling == Sampling::antithetic ? 1 : 2; }
+  // Addresses the noise of a generation.
+  uint32_t noise_epoch(uint64_t generation) const {
+    return static_cast<uint32_t>(noise_reuse == 0 ? 0 : generation / noise_reuse);
+  }
   bool operator==(const RunConfig&) const = default;
 };
 

@@ -15,6 +15,29 @@ template <>
 inline constexpr std::array<std::string_view, 4> kNames<Course> = {"constant", "linear",
                                                                    "exponential", "cosine"};
 
+// x^u for u from 0 to 1: its binary digits choose among the roots of x. Like cos_pi, of operations alone
+// that every processor rounds in the same way, where those of maths libraries differ in the last bit, so
+// that a run goes on with the same bits on another machine.
+inline double power(double x, double u) {
+  if (u >= 1) return x;
+  double result = 1;
+  for (double root = std::sqrt(x); u > 0; root = std::sqrt(root)) {
+    u *= 2;
+    if (u < 1) continue;
+    result *= root;
+    u -= 1;
+  }
+  return result;
+}
+
+// cos(pi u) for u from 0 to 1: sin(x) = x - x^3/3! + ..., x = pi (1/2 - u), to the last bits.
+inline double cos_pi(double u) {
+  const double x = 3.14159265358979323846 * (0.5 - u);
+  double sum = 0, term = x;
+  for (int n = 1; n < 24; n += 2, term *= -x * x / (n * (n - 1))) sum += term;
+  return sum;
+}
+
 struct Schedule {
   double start = 1;
   Course course = Course::constant;
@@ -32,9 +55,9 @@ struct Schedule {
       case Course::linear:
         return start * (1 - u * (1 - end));
       case Course::exponential:
-        return start * std::pow(end, u);
+        return start * power(end, u);
       case Course::cosine:
-        return start * (end + (1 - end) * 0.5 * (1 + std::cos(3.14159265358979323846 * u)));
+        return start * (end + (1 - end) * 0.5 * (1 + cos_pi(u)));
     }
     return start;
   }

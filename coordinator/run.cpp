@@ -82,8 +82,7 @@ GenerationPlan make_plan(Run& run, bool stopping) {
   const bool at_start = completed == run.first_generation;
   return {.generation = completed,
           .sigma = run.task->sigma(completed),
-          .noise_epoch =
-              static_cast<uint32_t>(config.noise_reuse == 0 ? 0 : completed / config.noise_reuse),
+          .noise_epoch = config.noise_epoch(completed),
           .action = at_end || stopping ? GenerationAction::stop : GenerationAction::run,
           // A new run that is stopped before its first generation leaves where to go on, too.
           .write_checkpoint =

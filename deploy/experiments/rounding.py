@@ -11,13 +11,7 @@ import json
 import re
 import sys
 
-try:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-except ImportError:  # the table needs none
-    pyplot = None
+from figures import pyplot, show
 
 ROW = re.compile(r"(rounding|alignment|clipped), (\S+) of (\S+), 2\^(\d+)")
 TAILS = ["normal", "log-normal", "Cauchy"]
@@ -77,25 +71,7 @@ def draw(curves, picture):
     figure.suptitle("Utilities as integers of at most 1562")
     figure.tight_layout()
     figure.savefig(picture, dpi=110)
-    print(picture)
-
-
-def main():
-    if len(sys.argv) != 3:
-        print(__doc__, file=sys.stderr)
-        return 2
-    curves = read(sys.argv[1])
-    print_table(curves)
-    if pyplot is None:
-        print("rounding: no picture without python3-matplotlib", file=sys.stderr)
-        return 0
-    try:
-        draw(curves, sys.argv[2])
-    except (OSError, ValueError) as error:
-        print(f"rounding: {sys.argv[2]}: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(show(__doc__, read, print_table, draw))

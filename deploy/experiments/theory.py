@@ -9,17 +9,11 @@ Without matplotlib it prints alone.
 import json
 import sys
 
-try:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-except ImportError:
-    pyplot = None
+from figures import pyplot, show
 
 
 def read(path):
-    """series -> [point], in their order; a point has x, y, error and, where theory says something, theory."""
+    """Notes, and series -> [point] in their order; a point has x, y, error and, where theory says something, theory."""
     with open(path, encoding="utf-8") as file:
         everything = json.load(file)
     series = {}
@@ -28,7 +22,8 @@ def read(path):
     return everything["notes"], series
 
 
-def print_table(notes, series):
+def print_table(figures):
+    notes, series = figures
     for note in notes:
         print(f"# {note}")
     for name, points in series.items():
@@ -57,7 +52,8 @@ def curve(axes, points, label, color, line="-", has_bars=True):
         axes.plot(column(points, "x"), column(points, "theory"), color=color, alpha=0.35, linewidth=4)
 
 
-def draw(series, picture):
+def draw(figures, picture):
+    _, series = figures
     figure, axes = pyplot.subplots(2, 3, figsize=(16, 9))
     (distance, pairs, weights), (density, time, memory) = axes
 
@@ -92,25 +88,7 @@ def draw(series, picture):
         panel.legend(fontsize="small")
     figure.tight_layout()
     figure.savefig(picture, dpi=110)
-    print(picture)
-
-
-def main():
-    if len(sys.argv) != 3:
-        print(__doc__, file=sys.stderr)
-        return 2
-    notes, series = read(sys.argv[1])
-    print_table(notes, series)
-    if pyplot is None:
-        print("theory: this Python has no matplotlib, so there is no picture; deploy/setup.sh installs it", file=sys.stderr)
-        return 0
-    try:
-        draw(series, sys.argv[2])
-    except (OSError, ValueError) as error:
-        print(f"theory: {sys.argv[2]}: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(show(__doc__, read, print_table, draw))

@@ -29,7 +29,7 @@ struct Adam {
     }
   };
   struct Numbers {
-    float scale;
+    double scale;
     float beta1, rest1, beta2, rest2;  // rest = 1 - beta
     float rate;                        // learning_rate / (1 - beta1^t)
     float unbias2;                     // 1 / (1 - beta2^t)
@@ -39,7 +39,7 @@ struct Adam {
   static Numbers numbers(const Settings& s, const StepContext& context) {
     const uint64_t t = context.generation + 1;
     const double rate = s.learning_rate.at(context.generation, context.generations);
-    return {.scale = static_cast<float>(gradient_scale(context)),
+    return {.scale = gradient_scale(context),
             .beta1 = static_cast<float>(s.beta1),
             .rest1 = static_cast<float>(1 - s.beta1),
             .beta2 = static_cast<float>(s.beta2),
@@ -67,7 +67,7 @@ struct Adam {
     const float before = weight;
     // So large that its square is still a number: a huge fitness must not leave an infinite v behind.
     constexpr float kMost = 0x1p62f;
-    const float estimate = n.scale * static_cast<float>(z);
+    const float estimate = scaled(n.scale, z);
     const float g = estimate > kMost ? kMost : estimate < -kMost ? -kMost : estimate;
     m = n.beta1 * m + n.rest1 * g;
     v = n.beta2 * v + n.rest2 * (g * g);

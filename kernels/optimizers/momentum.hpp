@@ -22,10 +22,11 @@ struct Momentum {
     }
   };
   struct Numbers {
-    float scale, momentum, rate;
+    double scale;
+    float momentum, rate;
   };
   static Numbers numbers(const Settings& settings, const StepContext& context) {
-    return {static_cast<float>(gradient_scale(context)), static_cast<float>(settings.momentum),
+    return {gradient_scale(context), static_cast<float>(settings.momentum),
             static_cast<float>(settings.learning_rate.at(context.generation, context.generations))};
   }
   static StepMetrics metrics(const Settings& settings, const StepContext& context) {
@@ -35,7 +36,7 @@ struct Momentum {
 
   EGGROLL_HD static bool step(int64_t z, const Numbers& n, float& weight, float& v) {
     const float before = weight;
-    v = n.momentum * v + n.scale * static_cast<float>(z);
+    v = n.momentum * v + scaled(n.scale, z);
     weight += n.rate * v;
     return weight != before;
   }

@@ -55,4 +55,9 @@ inline double gradient_scale(const StepContext& context) {
   return context.unit / (static_cast<double>(context.population) * of_noise);
 }
 
+// scale Z of a weight, rounded once; |Z| up to 2^53.
+EGGROLL_HD inline float scaled(double scale, int64_t z) {
+  return static_cast<float>(scale * static_cast<double>(z));
+}
+
 }  // namespace eggroll

@@ -19,11 +19,11 @@ struct Sgd {
     }
   };
   struct Numbers {
-    float rate;  // times Z
+    double scale;  // of Z
   };
   static Numbers numbers(const Settings& settings, const StepContext& context) {
-    return {static_cast<float>(settings.learning_rate.at(context.generation, context.generations) *
-                               gradient_scale(context))};
+    return {settings.learning_rate.at(context.generation, context.generations) *
+            gradient_scale(context)};
   }
   static StepMetrics metrics(const Settings& settings, const StepContext& context) {
     return {{"learning_rate", settings.learning_rate.at(context.generation, context.generations)}};
@@ -32,7 +32,7 @@ struct Sgd {
 
   EGGROLL_HD static bool step(int64_t z, const Numbers& n, float& weight) {
     const float before = weight;
-    weight += n.rate * static_cast<float>(z);
+    weight += scaled(n.scale, z);
     return weight != before;
   }
 };

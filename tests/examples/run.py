@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The diffs of docs/adding.md: applied to a copy of the tree, built and run.
+"""The diffs of docs/adding.md: applied to a copy of the tree, built and run; and whether that page and the README show what
+the runs print.
 
   run.py BUILD MPIRUN       BUILD: where the tree is built with Ninja, tests included; MPIRUN: Open MPI's mpirun
 
@@ -125,19 +126,22 @@ def link(tree, target, objects):
 
 
 def train(program, ranks, folder, options):
-    """Digest of the parameters, and loss of the unperturbed model before and after."""
+    """What a person is shown at the end but for times: the last generation's figures, and the digest."""
     output = run(MPIRUN, "-np", ranks, program, "train", *options.split(), "--threads", 1, "--run", folder,
                  cwd=folder.parent, timeout=60)
-    digest = re.search(r"^parameters digest +(\S+)", output, re.M)[1]
-    losses = [float(loss) for loss in re.findall(r"\bloss +(\S+)", output)]
-    return digest, losses[0], losses[-1]
+    figures = re.search(r"^generation 0: loss (\S+).*^(generation (\d+)/\3  .* changed \S+)  .*^(parameters digest +\S+)", output,
+                        re.M | re.S)
+    return float(figures[1]), figures[2], figures[4]
 
 
-def expect_learning(program, scratch, name, options, most):
+def expect_learning(program, scratch, name, options, most, page):
     results = [train(program, ranks, scratch / f"{name}-{ranks}", options) for ranks in [1, 2]]
-    digest, before, after = results[0]
+    before, generation, digest = results[0]
     expect(results[1] == results[0], f"{options}: the same digest on 1 and 2 ranks, {digest}")
+    after = float(re.search(r"  loss (\S+)", generation)[1])
     expect(after < most < before, f"{options}: loss {before} falls to {after}, below {most}")
+    text = (ROOT / page).read_text()
+    expect(generation in text and digest in text, f"{page} shows what this printed: {generation}, {digest}")
 
 
 def main():
@@ -153,9 +157,10 @@ def main():
         objects = compile_changes(tree)
         eggroll, step, promises = [link(tree, name, objects) for name in ["eggroll", "kernels_step", "mpi_promises"]]
 
-        expect_learning(eggroll, scratch, "xor", "--task xor", 0.01)
-        expect_learning(eggroll, scratch, "rmsprop", "--task quadratic --update rmsprop", 0.1)
-        expect_learning(eggroll, scratch, "absolute", "--task quadratic --loss absolute", 1)
+        expect_learning(eggroll, scratch, "quadratic", "--task quadratic", 0.1, "README.md")
+        for name, options, most in [("xor", "--task xor", 0.01), ("rmsprop", "--task quadratic --update rmsprop", 0.1),
+                                    ("absolute", "--task quadratic --loss absolute", 1)]:
+            expect_learning(eggroll, scratch, name, options, most, "docs/adding.md")
         run(step, "--gtest_filter=Step.*", cwd=scratch, timeout=120)
         print("ok: each step of rmsprop is its formula's")
         run(MPIRUN, "-np", 2, promises, "--gtest_filter=*/xor", cwd=scratch, timeout=120)

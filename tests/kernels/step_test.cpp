@@ -232,18 +232,18 @@ constexpr double kU = 0x1p-24;  // unit roundoff of fp32
 
 using Formula = void (*)(Exact&, double g, double t);
 
-// theta += lr g: Z becomes fp32, the factor is one, their product and the sum are rounded.
+// theta += lr g: the product, which is one of doubles, and the sum are rounded.
 void sgd(Exact& e, double g, double) {
   e.weight += 0.1 * g;
-  e.weight_error += kU * (3 * std::abs(0.1 * g) + std::abs(e.weight));
+  e.weight_error += kU * (1.001 * std::abs(0.1 * g) + std::abs(e.weight));
 }
 
-// v = mu v + g, theta += lr v. Each turn rounds what v has summed up so far at most five times.
+// v = mu v + g, theta += lr v. Each turn rounds what v has summed up so far at most four times.
 void momentum(Exact& e, double g, double t) {
   e.m = 0.9 * e.m + g;
   e.m_sizes = 0.9 * e.m_sizes + std::abs(g);
   e.weight += 0.1 * e.m;
-  e.weight_error += kU * (0.1 * (5 * t + 5) * e.m_sizes + std::abs(e.weight));
+  e.weight_error += kU * (0.1 * (4 * t + 4) * e.m_sizes + std::abs(e.weight));
 }
 
 // m and v likewise; v, a sum of squares, is off by the same share of itself, its root by half of that.

@@ -70,10 +70,9 @@ class SmallRun {
   }
 
   GenerationPlan plan() const {
-    const uint64_t epoch = config_.noise_reuse == 0 ? 0 : generation_ / config_.noise_reuse;
     return {.generation = generation_,
             .sigma = task_->sigma(generation_),
-            .noise_epoch = static_cast<uint32_t>(epoch)};
+            .noise_epoch = config_.noise_epoch(generation_)};
   }
   GenerationRecord step(bool stop_requested = false) {
     const GenerationRecord record =

@@ -146,6 +146,23 @@ TEST(Schedule, GoesFromItsStartToItsEndAndStaysThere) {
   EXPECT_NEAR(at(Course::cosine, 25), 2 + 6 * 0.853553390593, 1e-9);
 }
 
+TEST(Schedule, HasTheFunctionsOfTheMathsLibrary) {
+  for (int i = 0; i <= 10000; ++i) {
+    const double u = i / 10000.0;
+    ASSERT_NEAR(cos_pi(u), std::cos(3.14159265358979323846 * u), 1e-15) << u;
+    for (const double x : {1e-9, 0.1, 0.25, 0.7, 1.0})
+      ASSERT_NEAR(power(x, u) / std::pow(x, u), 1, 1e-14) << x << " to the power of " << u;
+  }
+  // On every machine.
+  EXPECT_EQ(power(0.1, 0.3), 0x1.009b9cf33424dp-1);
+  EXPECT_EQ(power(1e-9, 1 / 3.), 0x1.0624dd2f1a9f9p-10);
+  EXPECT_EQ(cos_pi(0.3), 0x1.2cf2304755a5ep-1);
+  EXPECT_EQ(power(0.3, 0), 1);
+  EXPECT_EQ(power(0.3, 1), 0.3);
+  EXPECT_NEAR(power(0.3, 1e-12), 1 + 1e-12 * std::log(0.3), 1e-14);
+  EXPECT_EQ(cos_pi(0.5), 0);
+}
+
 TEST(Schedule, IsFourRows) {
   Schedule schedule = {0.01};
   Options rows;
