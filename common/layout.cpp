@@ -10,7 +10,7 @@
 namespace eggroll {
 namespace {
 
-constexpr std::array<std::string_view, 3> kElements = {"int8", "int32", "float32"};
+constexpr std::array<std::string_view, 4> kElements = {"int8", "int32", "int64", "float32"};
 constexpr std::array<std::string_view, 3> kRoles = {"matrix", "embedding", "vector"};
 constexpr std::array<std::string_view, 4> kNoises = {"low_rank", "product", "full", "none"};
 

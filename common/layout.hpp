@@ -11,9 +11,11 @@
 
 namespace eggroll {
 
-enum class Element : uint8_t { int8, int32, float32 };
+enum class Element : uint8_t { int8, int32, int64, float32 };
 
-constexpr size_t bytes_of(Element element) { return element == Element::int8 ? 1 : 4; }
+constexpr size_t bytes_of(Element element) {
+  return element == Element::int8 ? 1 : element == Element::int64 ? 8 : 4;
+}
 std::string_view name_of(Element element);
 
 enum class Role : uint8_t {

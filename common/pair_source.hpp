@@ -21,9 +21,14 @@ class PairSource {
   virtual uint64_t known() const = 0;
   // The next pairs to run, consecutive, at most so many; waits for the first. None: there are no more.
   virtual std::optional<PairRange> take(uint64_t at_most) = 0;
-  // The fitness of the members of pairs that were taken together, two a pair, and what they counted.
-  // Where known() is 0, of one tile at a time. Not called for what was left because is_over() said yes.
-  virtual void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) = 0;
+  // The fitness of the members of pairs that were taken together, two a pair, what they counted, and
+  // what they add to the running sums, nothing where the task has none (Task::running_sums). Where
+  // known() is 0, of one tile at a time. Not called for what was left because is_over() said yes.
+  virtual void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
+                      std::span<const int64_t> sums) = 0;
+  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) {
+    finish(pairs, fitness, tally, {});
+  }
   // Whether the fitness that is still missing is of no use any more: what runs is left.
   virtual bool is_over() const = 0;
   // From now on there are no more: someone who runs them has failed, and the others would wait.

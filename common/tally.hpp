@@ -5,7 +5,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
+#include <vector>
 
 namespace eggroll {
 
@@ -22,5 +24,11 @@ struct Tally {
   bool operator==(const Tally&) const = default;
 };
 static_assert(std::is_trivially_copyable_v<Tally>);
+
+// Sums of as many numbers as a task says, exact as well; empty ones are zeros.
+inline void add_sums(std::vector<int64_t>& to, std::span<const int64_t> sums) {
+  if (to.size() < sums.size()) to.resize(sums.size());
+  for (size_t i = 0; i < sums.size(); ++i) to[i] += sums[i];
+}
 
 }  // namespace eggroll

@@ -77,6 +77,14 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
       (takes_tiles(config, ranks, carries_states, device.name == "cuda")
            ? static_cast<double>(tiles_of(config.pairs())) * kMailBytesOfATile * others / ranks
            : 0);
+  // Of running sums, which tiles bring and all come to know.
+  double sums = 0;
+  for (const TensorSpec& tensor : layout.tensors())
+    if (tensor.element == Element::int64) sums += static_cast<double>(tensor.bytes());
+  const double sums_sent = sums * others *
+                           (2 + (takes_tiles(config, ranks, carries_states, device.name == "cuda")
+                                     ? static_cast<double>(tiles_of(config.pairs())) / ranks
+                                     : 0));
   const double plan_down = others * (sizeof(GenerationPlan) + sizeof(ShapedSummary));
   const double differences_down =
       all_pairs *
@@ -115,8 +123,9 @@ std::string dry_run_report(const RunConfig& config, int ranks, int threads,
   text += fmt::format(
       "# sent a generation    {:.0f} bytes by all ranks at most: fitness {:.0f}, plan {:.0f}, "
       "differences {:.0f}, {} {:.0f}\n",
-      fitness_up + plan_down + differences_down + model_sent, fitness_up, plan_down,
-      differences_down, sharded ? "reduce-scatter and all-gather" : "all-reduce", model_sent);
+      fitness_up + sums_sent + plan_down + differences_down + model_sent, fitness_up + sums_sent,
+      plan_down, differences_down, sharded ? "reduce-scatter and all-gather" : "all-reduce",
+      model_sent);
   return text;
 }
 

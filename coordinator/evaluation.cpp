@@ -20,6 +20,7 @@ std::vector<double> evaluate_own_pairs(const GenerationPlan& plan, const RunConf
   report.evaluate_s = record.evaluate_s = watch.lap_s();
   if (mine.count > 0) report.tile_s = report.evaluate_s / static_cast<double>(tiles_of(mine.count));
   report.tally = source.tally();
+  record.sums = source.sums();
   report.bytes_sent = group.bytes_sent();
 
   GatheredFitness gathered = gather_fitness(group, config, report, source.fitness());
@@ -36,6 +37,7 @@ std::vector<double> evaluate_taken_tiles(const GenerationPlan& plan, const RunCo
   report.evaluate_s = record.evaluate_s = watch.lap_s();
   report.tile_s = tiles.tile_s;
   report.tally = tiles.tally;
+  record.sums = std::move(tiles.sums);
   report.posted = tiles.posted;
   report.bytes_sent = group.bytes_sent();
 

@@ -48,6 +48,13 @@ GenerationRecord run_generation(const GenerationPlan& plan, const RunConfig& con
   if (record.shaped.sum_squares != 0 || optimizer.steps_without_update)
     record.update = apply_update(learner, reduction, config.noise_rank, record.shaped,
                                  {plan.noise_epoch, first, d});
+
+  // 5. What the members went through moves the running sums, exactly and once.
+  if (const std::optional<size_t> tensor = task.running_sums()) {
+    record.sums.resize(learner.layout()[*tensor].size());
+    Collectives::wait(*group.start_all_reduce_sum(std::span<int64_t>(record.sums)));
+    learner.add_to(*tensor, record.sums);
+  }
   return record;
 }
 

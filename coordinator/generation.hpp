@@ -15,6 +15,7 @@
 //                                  step: every rank the same                  nothing
 //                                  (sharded: reduce-scatter of Z, step of     up to 4 bytes a parameter,
 //                                  my shard, all-gather of parameters)        once, and the parameters
+//                                  running sums, where the task has some      all-reduce, 8 bytes each
 #pragma once
 
 #include "common/config.hpp"

@@ -27,6 +27,8 @@ struct UpdateReport {
 
 struct GenerationRecord {
   Tally tally;  // over all members
+  // What the members add to the running sums: of those whose results came to this rank; empty, zeros.
+  std::vector<int64_t> sums;
   FitnessSummary fitness;
   uint64_t ties = 0;          // pairs whose members scored the same
   uint64_t active_pairs = 0;  // with d != 0

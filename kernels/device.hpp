@@ -3,6 +3,7 @@
 // compile. Engines share the device's threads, or streams: one call at a time, and none outlives it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -28,8 +29,14 @@ class Device {
   // Whether one tile takes as long as a great many, as on a GPU.
   virtual bool works_in_bulk() const = 0;
 
+  // Threads for what a task does beside the engines. run: work(thread) on every one of them, 0 to
+  // threads() - 1; returns when all have returned, and throws the first exception.
+  virtual int threads() const = 0;
+  virtual void run(const std::function<void(int thread)>& work) = 0;
+
   virtual std::unique_ptr<Learner> make_learner(const LearnerSettings& settings) = 0;
-  // Both read the parameters of a learner of this device, which outlives them.
+  // Both read the parameters of a learner of this device, which outlives them. Float layers belong to
+  // the thread that calls them.
   virtual std::unique_ptr<IntRnn> make_int_rnn(const IntRnnSettings& settings,
                                                const Learner& learner) = 0;
   // Throws ConfigError on a device that has no float layers.

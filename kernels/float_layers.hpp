@@ -56,6 +56,12 @@ class FloatLayers {
   // y [rows, length] += the members' vector.
   virtual void add_vector(size_t tensor, std::span<float> y) = 0;
 
+  // Each element's hyperbolic tangent, within 5 units in the last place; NaN stays.
+  virtual void tanh(std::span<float> y) = 0;
+  // Each row of so many columns less its mean, divided by sqrt(variance + 1e-6) (layer normalisation
+  // without parameters: Ba, Kiros, Hinton 2016).
+  virtual void normalise(size_t cols, std::span<float> y) = 0;
+
   // The weights of one member, formed, [rows, cols] of the tensor: W + s sigma E, with
   // begin's epoch and sigma.
   virtual void materialise(size_t tensor, const RowNoise& row, std::span<float> to) = 0;

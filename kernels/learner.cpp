@@ -14,6 +14,12 @@ void Learner::reconstruct_and_step(const Utilities& utilities, const StepNumbers
     step(bucket, numbers, /*wide=*/false);
 }
 
+void check_addition(const ParameterLayout& layout, size_t tensor, std::span<const int64_t> values) {
+  require(tensor < layout.tensors().size() && layout[tensor].element == Element::int64 &&
+              !layout[tensor].is_trained() && values.size() == layout[tensor].size(),
+          "as many numbers as a frozen tensor of int64 has");
+}
+
 void check(const LearnerSettings& settings) {
   require(
       settings.noise_rank >= 1 && static_cast<uint64_t>(settings.noise_rank) <= kPairsWithin32Bits,

@@ -33,6 +33,9 @@ struct LearnerSettings {
 // tensor.
 void check(const LearnerSettings& settings);
 
+// Of Learner::add_to: throws where the tensor is none that numbers can be added to.
+void check_addition(const ParameterLayout& layout, size_t tensor, std::span<const int64_t> values);
+
 // Callbacks of reconstruct, both on the calling thread.
 struct ReconstructionProgress {
   std::function<void(size_t bucket)> bucket_ready;  // buckets in order 0, 1, ...
@@ -58,6 +61,8 @@ class Learner {
   virtual size_t arena_bytes(size_t arena) const = 0;
   virtual void write(size_t arena, std::span<const std::byte> values) = 0;
   virtual void read(size_t arena, std::span<std::byte> values) = 0;
+  // Adds to a frozen tensor of int64, element by element.
+  virtual void add_to(size_t tensor, std::span<const int64_t> values) = 0;
 
   // Z = sum_j d_j E_j in elements of noise (low_rank: A B^T; product, full: z), exact, with the noise
   // made again. With `wide` the sums are kept in 64 bits. Results stay here until the next call.

@@ -65,6 +65,11 @@ class Task {
   virtual std::vector<Metric> validation_metrics(const Tally& tally) const = 0;
   virtual std::optional<Work> work(const Tally&) const { return std::nullopt; }
 
+  // A frozen tensor of int64 to which every tile adds, and which every rank, validation and verbs see
+  // in the learner from the next generation on: statistics of what members meet. As part of the
+  // parameters it is stored, resumed and compared with them. What a tile adds must depend on it alone.
+  virtual std::optional<size_t> running_sums() const { return std::nullopt; }
+
   // Of members that carry something from generation to generation; they stay with the rank that holds
   // them. nullptr: there is nothing, and any rank may run any pair.
   virtual CarriedStates* carried() { return nullptr; }

@@ -32,7 +32,7 @@ bool is_slot_name(std::string_view text) {
 }
 
 std::optional<Element> element_named(std::string_view name) {
-  for (const Element element : {Element::int8, Element::int32, Element::float32})
+  for (const Element element : {Element::int8, Element::int32, Element::int64, Element::float32})
     if (name_of(element) == name) return element;
   return std::nullopt;
 }

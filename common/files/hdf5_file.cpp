@@ -82,14 +82,15 @@ struct ElementTypes {
 };
 
 // A function, as HDF5's types are there once it has started.
-std::array<ElementTypes, 3> element_types() {
+std::array<ElementTypes, 4> element_types() {
   return {{{Element::int8, H5T_STD_I8LE, H5T_NATIVE_INT8},
            {Element::int32, H5T_STD_I32LE, H5T_NATIVE_INT32},
+           {Element::int64, H5T_STD_I64LE, H5T_NATIVE_INT64},
            {Element::float32, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT}}};
 }
 
 ElementTypes types_of(Element element) {
-  const std::array<ElementTypes, 3> all = element_types();
+  const std::array<ElementTypes, 4> all = element_types();
   return *std::ranges::find(all, element, &ElementTypes::element);
 }
 
@@ -399,7 +400,7 @@ Dataset File::open_dataset(const std::string& group, const std::string& name) co
   const Handle type(H5Dget_type(dataset.handle.get()), H5Tclose);
   const std::optional<Element> element = element_of(type.get());
   if (!element)
-    fail(fmt::format("{} holds {}; allowed are int8, and int32 and float32, little-endian",
+    fail(fmt::format("{} holds {}; allowed are int8, and int32, int64 and float32, little-endian",
                      full_name, type_text(type.get())));
   dataset.element = *element;
 

@@ -29,11 +29,14 @@ class OwnPairs final : public PairSource {
     next_ += taken.count;
     return taken.count == 0 ? std::nullopt : std::optional(taken);
   }
-  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) override {
+  using PairSource::finish;
+  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
+              std::span<const int64_t> sums) override {
     std::ranges::copy(fitness,
                       fitness_.begin() + static_cast<ptrdiff_t>(2 * (pairs.first - pairs_.first)));
     const std::lock_guard lock(mutex_);
     tally_ += tally;
+    add_sums(sums_, sums);
   }
   bool is_over() const override { return is_over_ && is_over_(); }
   void close() override {
@@ -41,9 +44,10 @@ class OwnPairs final : public PairSource {
     next_ = pairs_.end();
   }
 
-  // Two a pair, once evaluation has returned; and their tallies together.
+  // Two a pair, once evaluation has returned; and their tallies and sums together.
   const std::vector<double>& fitness() const { return fitness_; }
   const Tally& tally() const { return tally_; }
+  const std::vector<int64_t>& sums() const { return sums_; }
 
  private:
   const std::function<bool()> is_over_;
@@ -52,6 +56,7 @@ class OwnPairs final : public PairSource {
   uint64_t next_;
   std::vector<double> fitness_;
   Tally tally_;
+  std::vector<int64_t> sums_;
 };
 
 }  // namespace eggroll

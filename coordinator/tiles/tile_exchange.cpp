@@ -25,11 +25,12 @@ struct ResultsHead {
   uint32_t asks = 0;
   uint32_t results = 0;
 };
-// In front of the fitness of a tile.
+// In front of the fitness of a tile, and of its sums.
 struct ResultHead {
   uint64_t tile = 0;
   double seconds = 0;
   Tally tally;
+  uint64_t sums = 0;  // how many
 };
 static_assert(sizeof(ResultHead) == kMailBytesOfATile);
 
@@ -131,7 +132,8 @@ class Rank0 final : public TileExchange {
       std::vector<std::byte> encoded(
           fitness_bytes(config_.fitness_encoding, result.fitness.size() / 2));
       encode_fitness(config_.fitness_encoding, result.fitness, encoded);
-      enter(0, {result.tile, result.seconds, result.tally}, encoded);
+      enter(0, {result.tile, result.seconds, result.tally, result.sums.size()}, encoded,
+            result.sums);
       moved = true;
     }
     if (shelf_.is_empty()) asking_.insert(0);
@@ -150,15 +152,21 @@ class Rank0 final : public TileExchange {
       const size_t size =
           fitness_bytes(config_.fitness_encoding, pairs_of_tile(config_.pairs(), tile.tile).count);
       require(rest.size() >= size, "whole mail");
-      enter(mail.from, tile, rest.first(size));
+      const auto fitness = rest.first(size);
       rest = rest.subspan(size);
+      std::vector<int64_t> sums;
+      while (sums.size() < tile.sums) sums.push_back(take<int64_t>(rest));
+      enter(mail.from, tile, fitness, sums);
     }
     if (told.asks) asking_.insert(mail.from);
   }
 
-  void enter(int rank, const ResultHead& tile, std::span<const std::byte> fitness) {
+  // A tile that was run twice counts once.
+  void enter(int rank, const ResultHead& tile, std::span<const std::byte> fitness,
+             std::span<const int64_t> sums) {
     if (!ledger_.finish(rank, tile.tile, tile.seconds, watch_.elapsed_s())) return;
     exchanged_.tally += tile.tally;
+    add_sums(exchanged_.sums, sums);
     const PairRange pairs = pairs_of_tile(config_.pairs(), tile.tile);
     decode_fitness(config_.fitness_encoding, fitness,
                    std::span(exchanged_.fitness).subspan(2 * pairs.first, 2 * pairs.count));
@@ -222,10 +230,11 @@ class OtherRank final : public TileExchange {
       append(mail, ResultsHead{asks && count == untold_.size(), static_cast<uint32_t>(count)});
       for (size_t i = 0; i < count; ++i) {
         const TileResult& result = untold_[i];
-        append(mail, ResultHead{result.tile, result.seconds, result.tally});
+        append(mail, ResultHead{result.tile, result.seconds, result.tally, result.sums.size()});
         const size_t at = mail.size();
         mail.resize(at + fitness_bytes(config_.fitness_encoding, result.fitness.size() / 2));
         encode_fitness(config_.fitness_encoding, result.fitness, std::span(mail).subspan(at));
+        for (const int64_t sum : result.sums) append(mail, sum);
       }
       post(0, mail);
       untold_.erase(untold_.begin(), untold_.begin() + static_cast<ptrdiff_t>(count));

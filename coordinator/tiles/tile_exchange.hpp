@@ -5,7 +5,8 @@
 //
 //   rank 0                                every other rank                 what travels, by mail
 //   ledger: tiles first ... + count ----> shelf: tiles that wait           16 bytes
-//   fitness of these tiles  <------------ results; asks for more           48 bytes a tile, its fitness
+//   fitness of these tiles  <------------ results; asks for more           56 bytes a tile, its fitness
+//                                                                          and sums
 //   all tiles are done      ------------> leaves what it still runs        16 bytes
 #pragma once
 
@@ -19,11 +20,12 @@
 
 namespace eggroll {
 
-inline constexpr size_t kMailBytesOfATile = 48;  // beside its fitness
+inline constexpr size_t kMailBytesOfATile = 56;  // beside its fitness and sums
 
 struct ExchangedTiles {
   std::vector<double> fitness;      // [members], rank 0; see evaluate_population
   Tally tally;                      // of all members, rank 0
+  std::vector<int64_t> sums;        // likewise
   uint64_t given_again = 0;         // rank 0
   double tile_s = 0;                // what a tile took this rank
   uint64_t posted = 0;              // mail of this rank

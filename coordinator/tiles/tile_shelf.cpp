@@ -28,7 +28,8 @@ std::optional<PairRange> TileShelf::take(uint64_t at_most) {
   return taken;
 }
 
-void TileShelf::finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) {
+void TileShelf::finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
+                       std::span<const int64_t> sums) {
   const std::lock_guard lock(mutex_);
   const uint64_t tile = pairs.first / kTilePairs;
   const auto running = running_.find(tile);
@@ -38,7 +39,8 @@ void TileShelf::finish(PairRange pairs, std::span<const double> fitness, const T
   running_.erase(running);
   finished_s_ += seconds;
   ++finished_;
-  results_.push_back({tile, seconds, {fitness.begin(), fitness.end()}, tally});
+  results_.push_back(
+      {tile, seconds, {fitness.begin(), fitness.end()}, tally, {sums.begin(), sums.end()}});
 }
 
 void TileShelf::end() {

@@ -22,6 +22,7 @@ struct TileResult {
   double seconds = 0;
   std::vector<double> fitness;  // two a pair
   Tally tally;
+  std::vector<int64_t> sums;  // nothing where the task has none
 };
 
 class TileShelf final : public PairSource {
@@ -33,7 +34,9 @@ class TileShelf final : public PairSource {
   // gets an equal share at most.
   std::optional<PairRange> take(uint64_t at_most) override;
   // Of one tile.
-  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) override;
+  using PairSource::finish;
+  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
+              std::span<const int64_t> sums) override;
   bool is_over() const override { return is_over_; }
   void close() override;
   // All tiles are done, here or elsewhere: what still runs is left.

@@ -19,6 +19,8 @@ class CpuDevice final : public Device {
 
   std::string description() const override;
   bool works_in_bulk() const override { return false; }
+  int threads() const override { return team_.size(); }
+  void run(const std::function<void(int thread)>& work) override { team_.run(work); }
 
   std::unique_ptr<Learner> make_learner(const LearnerSettings& settings) override;
   std::unique_ptr<IntRnn> make_int_rnn(const IntRnnSettings& settings,

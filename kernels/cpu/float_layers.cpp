@@ -14,6 +14,7 @@ CpuFloatLayers::CpuFloatLayers(CpuDevice& device, const FloatLayersSettings& set
       isa_(device.isa()),
       float_isa_(float_isa_of<float>(isa_)),
       formed_isa_(formed_weights_isa_of(float_isa_)),
+      activations_isa_(activations_isa_of(float_isa_)),
       kept_(learner.layout().tensors().size()) {
   require(settings.noise_rank >= 1, "noise ranks begin at 1");
 }
@@ -239,6 +240,13 @@ void CpuFloatLayers::add_vector(size_t tensor, std::span<float> y) {
     float* to = y.data() + row * length;
     for (size_t i = 0; i < length; ++i) to[i] += w[i];
   }
+}
+
+void CpuFloatLayers::tanh(std::span<float> y) { activations_isa_.tanh(y.data(), y.size()); }
+
+void CpuFloatLayers::normalise(size_t cols, std::span<float> y) {
+  require(cols > 0 && y.size() % cols == 0, "whole rows to normalise");
+  for (size_t at = 0; at < y.size(); at += cols) activations_isa_.normalise(y.data() + at, cols);
 }
 
 void CpuFloatLayers::materialise(size_t tensor, const RowNoise& row, std::span<float> to) {

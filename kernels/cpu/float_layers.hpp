@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/buffer.hpp"
+#include "kernels/cpu/activations.hpp"
 #include "kernels/cpu/device.hpp"
 #include "kernels/cpu/formed_weights.hpp"
 #include "kernels/float_layers.hpp"
@@ -23,6 +24,8 @@ class CpuFloatLayers final : public FloatLayers {
   void linear(size_t tensor, std::span<const float> x, std::span<float> y) override;
   void embed(size_t tensor, std::span<const uint32_t> index, std::span<float> y) override;
   void add_vector(size_t tensor, std::span<float> y) override;
+  void tanh(std::span<float> y) override;
+  void normalise(size_t cols, std::span<float> y) override;
   void materialise(size_t tensor, const RowNoise& row, std::span<float> to) override;
 
  private:
@@ -66,6 +69,7 @@ class CpuFloatLayers final : public FloatLayers {
   const Isa& isa_;
   const FloatIsa<float>& float_isa_;
   const FormedWeightsIsa& formed_isa_;
+  const ActivationsIsa& activations_isa_;
 
   Learner::View view_{};
   uint32_t epoch_ = 0;

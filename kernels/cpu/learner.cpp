@@ -53,6 +53,13 @@ void CpuLearner::read(size_t arena, std::span<std::byte> values) {
   std::ranges::copy(arenas_[arena].span(), values.data());
 }
 
+void CpuLearner::add_to(size_t tensor, std::span<const int64_t> values) {
+  check_addition(layout(), tensor, values);
+  auto* sums = reinterpret_cast<int64_t*>(arenas_[0].data() + layout()[tensor].at);
+  for (size_t i = 0; i < values.size(); ++i) sums[i] += values[i];
+  ++version_;
+}
+
 // The loops of the integer rules are the instruction set's own.
 template <typename Optimizer>
 uint64_t CpuLearner::step_by(UpdatePart part, Noise noise, const StepNumbers& all_numbers,

@@ -46,6 +46,7 @@ class CpuLearner final : public Learner {
   size_t arena_bytes(size_t arena) const override;
   void write(size_t arena, std::span<const std::byte> values) override;
   void read(size_t arena, std::span<std::byte> values) override;
+  void add_to(size_t tensor, std::span<const int64_t> values) override;
 
   const std::vector<UpdateBucket>& buckets() const override { return buckets_; }
   void reconstruct(const Utilities& utilities, bool wide,

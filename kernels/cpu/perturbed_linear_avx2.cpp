@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "kernels/cpu/activations_portable.hpp"
 #include "kernels/cpu/formed_weights_portable.hpp"
 #include "kernels/cpu/perturbed_linear_portable.hpp"
 
@@ -144,6 +145,11 @@ template const FloatIsa<uint16_t>& float_isa_avx2();
 
 const FormedWeightsIsa& formed_weights_isa_avx2() {
   static constexpr FormedWeightsIsa isa = formed_weights_isa<32>();
+  return isa;
+}
+
+const ActivationsIsa& activations_isa_avx2() {
+  static constexpr ActivationsIsa isa = portable_activations_isa();
   return isa;
 }
 

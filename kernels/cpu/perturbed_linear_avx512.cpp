@@ -1,6 +1,7 @@
 // The float layer in AVX-512 as every processor with it has it: fp32, and bf16 widened to fp32.
 #include "kernels/cpu/perturbed_linear_avx512.hpp"
 
+#include "kernels/cpu/activations_portable.hpp"
 #include "kernels/cpu/formed_weights_portable.hpp"
 
 namespace eggroll::cpu {
@@ -76,6 +77,11 @@ template const FloatIsa<uint16_t>& float_isa_avx512();
 
 const FormedWeightsIsa& formed_weights_isa_avx512() {
   static constexpr FormedWeightsIsa isa = formed_weights_isa<64>();
+  return isa;
+}
+
+const ActivationsIsa& activations_isa_avx512() {
+  static constexpr ActivationsIsa isa = portable_activations_isa();
   return isa;
 }
 

@@ -1,3 +1,4 @@
+#include "kernels/cpu/activations_portable.hpp"
 #include "kernels/cpu/formed_weights_portable.hpp"
 #include "kernels/cpu/perturbed_linear_portable.hpp"
 
@@ -14,6 +15,11 @@ template const FloatIsa<uint16_t>& float_isa_scalar();
 
 const FormedWeightsIsa& formed_weights_isa_scalar() {
   static constexpr FormedWeightsIsa isa = formed_weights_isa<16>();
+  return isa;
+}
+
+const ActivationsIsa& activations_isa_scalar() {
+  static constexpr ActivationsIsa isa = portable_activations_isa();
   return isa;
 }
 

@@ -18,6 +18,8 @@ class CudaDevice final : public Device {
 
   std::string description() const override;
   bool works_in_bulk() const override { return true; }
+  int threads() const override { return 1; }
+  void run(const std::function<void(int thread)>& work) override { work(0); }
 
   std::unique_ptr<Learner> make_learner(const LearnerSettings& settings) override;
   std::unique_ptr<IntRnn> make_int_rnn(const IntRnnSettings& settings,

@@ -82,6 +82,20 @@ void CudaLearner::read(size_t arena, std::span<std::byte> values) {
   device_.stream().synchronize();
 }
 
+void CudaLearner::add_to(size_t tensor, std::span<const int64_t> values) {
+  check_addition(layout(), tensor, values);
+  device_.use();
+  std::byte* at = parameters_.data() + layout()[tensor].at;
+  std::vector<int64_t> sums(values.size());
+  const auto bytes = std::as_writable_bytes(std::span(sums));
+  copy_to_host(bytes, at, device_.stream());
+  device_.stream().synchronize();
+  for (size_t i = 0; i < values.size(); ++i) sums[i] += values[i];
+  copy_to_device(at, std::as_bytes(std::span(sums)), device_.stream());
+  device_.stream().synchronize();
+  ++version_;
+}
+
 // ---- sums ----
 
 void CudaLearner::sum_products(uint32_t tensor, uint32_t epoch, ActiveRange pairs, size_t first,

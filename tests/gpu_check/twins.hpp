@@ -96,7 +96,8 @@ struct Pairs final : PairSource {
     if (next.count == 0) waiting.pop_back();
     return taken;
   }
-  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) override {
+  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
+              std::span<const int64_t>) override {
     int64_t sum = 0;
     for (size_t i = 0; i < fitness.size(); ++i) {
       score[2 * (pairs.first - first) + i] = static_cast<int32_t>(fitness[i]);

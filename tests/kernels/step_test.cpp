@@ -188,6 +188,34 @@ TEST(Step, OfEachOptimizerIsItsOwnForEveryElement) {
   }
 }
 
+// Running sums: beside what is trained, and nothing else moves.
+TEST(Step, SumsAreAddedToAFrozenTensor) {
+  ParameterLayout layout;
+  layout.add("weights", Role::vector, Noise::full, Element::float32, 5, 1);
+  layout.add("sums", Role::vector, Noise::none, Element::int64, 3, 1);
+  layout.add("bias", Role::vector, Noise::full, Element::float32, 3, 1);
+  for (const std::string& name : devices()) {
+    SCOPED_TRACE(name);
+    const std::unique_ptr<Device> device = device_on(name, {.threads = 1});
+    const auto learner = device->make_learner({.layout = layout, .optimizer = "sgd"});
+    std::vector<std::byte> arena(layout.bytes(), std::byte{0x11});
+    learner->write(0, arena);
+    const uint64_t version = learner->view().version;
+    const std::vector<int64_t> first = {1, -2, int64_t{1} << 40}, second = {7, -7, -5};
+    learner->add_to(1, first);
+    learner->add_to(1, second);
+    EXPECT_NE(learner->view().version, version);
+    for (size_t i = 0; i < 3; ++i) {
+      const int64_t sum = 0x1111111111111111 + first[i] + second[i];
+      std::memcpy(arena.data() + layout[1].at + 8 * i, &sum, sizeof sum);
+    }
+    EXPECT_TRUE(bytes_of_arena(*learner, 0) == arena);
+    EXPECT_THROW(learner->add_to(0, first), Error);
+    EXPECT_THROW(learner->add_to(3, first), Error);
+    EXPECT_THROW(learner->add_to(1, std::span(first).first(2)), Error);
+  }
+}
+
 TEST(Step, OfARankAloneIsReconstructionAndStep) {
   for (const OptimizerType& type : optimizer_types())
     for (const std::string& name : devices()) {

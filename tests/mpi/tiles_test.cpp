@@ -38,6 +38,7 @@ class WrappedTask : public Task {
   std::vector<Metric> validation_metrics(const Tally& t) const override {
     return task_->validation_metrics(t);
   }
+  std::optional<size_t> running_sums() const override { return task_->running_sums(); }
   CarriedStates* carried() override { return task_->carried(); }
 
  protected:
@@ -45,8 +46,9 @@ class WrappedTask : public Task {
     explicit WrappedSource(PairSource& s) : source(s) {}
     uint64_t known() const override { return source.known(); }
     std::optional<PairRange> take(uint64_t at_most) override { return source.take(at_most); }
-    void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) override {
-      source.finish(pairs, fitness, tally);
+    void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
+                std::span<const int64_t> sums) override {
+      source.finish(pairs, fitness, tally, sums);
     }
     bool is_over() const override { return source.is_over(); }
     void close() override { source.close(); }
@@ -193,7 +195,10 @@ TEST_F(Tiles, ThatAreGivenUpAreLeftWithinAToken) {
     std::optional<PairRange> take(uint64_t) override {
       return taken++ == 0 ? std::optional(PairRange{16, 16}) : std::nullopt;
     }
-    void finish(PairRange, std::span<const double>, const Tally&) override { ++finished; }
+    void finish(PairRange, std::span<const double>, const Tally&,
+                std::span<const int64_t>) override {
+      ++finished;
+    }
     bool is_over() const override { return ++asked == unwanted_at; }
     void close() override {}
     const int unwanted_at;

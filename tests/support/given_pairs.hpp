@@ -45,7 +45,8 @@ class GivenPairs final : public PairSource {
     }
     return taken;
   }
-  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally) override {
+  void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
+              std::span<const int64_t>) override {
     const std::lock_guard lock(mutex_);
     EXPECT_EQ(fitness.size(), 2 * pairs.count);
     if (known_ == 0) {

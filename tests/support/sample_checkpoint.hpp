@@ -65,6 +65,8 @@ inline void put_sample(size_t i, Element element, std::byte* to) {
       return put(static_cast<int8_t>(127 - static_cast<int>(i * 37 % 255)));
     case Element::int32:
       return put(static_cast<int32_t>(i * 2654435761u) ^ 0x7FFF);
+    case Element::int64:
+      return put(static_cast<int64_t>(i * 0x9E3779B97F4A7C15u));
     case Element::float32:  // now and then -0, a NaN with a payload, infinity
       return put(i % 11 == 7   ? -0.0f
                  : i % 11 == 8 ? std::bit_cast<float>(0x7FC01234u)

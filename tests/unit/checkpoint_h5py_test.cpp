@@ -199,7 +199,7 @@ write('big_endian.h5', '>f4')
   for (const auto& [name, elements] : refused)
     EXPECT_EQ(refusal([&] { CheckpointReader(folder / name).read_parameters(layout); }),
               (folder / name).string() + ": parameters/b holds " + elements +
-                  "; allowed are int8, and int32 and float32, little-endian");
+                  "; allowed are int8, and int32, int64 and float32, little-endian");
 }
 
 TEST(CheckpointH5py, RefusesFilesThatAreNotWhatTheySeem) {
@@ -291,17 +291,21 @@ with ours('flat.h5') as f:
   const std::pair<const char*, const char*> cases[] = {
       {"good", "no error"},
       {"unsigned",
-       "parameters/bias holds uint8; allowed are int8, and int32 and float32, little-endian"},
+       "parameters/bias holds uint8; allowed are int8, and int32, int64 and float32, "
+       "little-endian"},
       {"wide",
-       "parameters/bias holds int16; allowed are int8, and int32 and float32, little-endian"},
+       "parameters/bias holds int16; allowed are int8, and int32, int64 and float32, "
+       "little-endian"},
       {"float", "parameters/bias holds float32, needed is int8"},
       {"int32", "parameters/bias holds int32, needed is int8"},
       {"big_endian", "parameters/bias holds big-endian int32; allowed are"},
       {"double", "parameters/bias holds float64; allowed are"},
       {"enum",
-       "parameters/bias holds no numbers; allowed are int8, and int32 and float32, little-endian"},
+       "parameters/bias holds no numbers; allowed are int8, and int32, int64 and float32, "
+       "little-endian"},
       {"text",
-       "parameters/bias holds no numbers; allowed are int8, and int32 and float32, little-endian"},
+       "parameters/bias holds no numbers; allowed are int8, and int32, int64 and float32, "
+       "little-endian"},
       {"scalar", "parameters/bias has 0 dimensions"},
       {"empty", "parameters/bias has the impossible shape [0]"},
       {"large", "parameters/bias holds 0 bytes, its shape [35184372088832] needs 35184372088832"},

@@ -85,6 +85,24 @@ TEST(Checkpoint, FrozenTensorsAreStoredAndHaveNoSlots) {
                   ": adam_m/mask is missing"));
 }
 
+TEST(Checkpoint, SumsOf64BitsAreStoredAsSuch) {
+  const test::ScratchFolder folder;
+  ParameterLayout layout;
+  layout.add("seen", Role::vector, Noise::none, Element::int64, 5, 1);
+  layout.add("w", Role::vector, Noise::full, Element::float32, 3, 1);
+  const Content content = sample_content(layout, 0, kAdamSlots);
+  write_checkpoint(folder / "x.h5", layout, content);
+  const CheckpointReader reader(folder / "x.h5");
+  reader.verify();
+  EXPECT_EQ(reader.layout().text(), layout.text());
+  EXPECT_EQ(reader.read_parameters(layout), content.arenas.arenas[0]);
+  ParameterLayout other;
+  other.add("seen", Role::vector, Noise::none, Element::float32, 5, 1);
+  other.add("w", Role::vector, Noise::full, Element::float32, 3, 1);
+  EXPECT_TRUE(has(refusal([&] { reader.read_parameters(other); }),
+                  "parameters/seen holds int64, needed is float32"));
+}
+
 TEST(Checkpoint, TheDigestInTheFileIsThatOfItsArenas) {
   const test::ScratchFolder folder;
   const ParameterLayout layout = float_layout();

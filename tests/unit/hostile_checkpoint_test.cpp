@@ -227,7 +227,7 @@ TEST(HostileCheckpoint, HostileSlotsAreErrorsOfOneLine) {
       {"f.attrs['slots'] = 'states int8\\n'", "attribute slots: line 1 is none: name, element"},
       {"f.attrs['slots'] = '. int8\\n'", "attribute slots: line 1 is none: name, element"},
       {"f.attrs['slots'] = 'adam_m/.. int8\\n'", "attribute slots: line 1 is none: name, element"},
-      {"f.attrs['slots'] = 'adam_m int64\\n'", "attribute slots: line 1 is none: name, element"},
+      {"f.attrs['slots'] = 'adam_m int16\\n'", "attribute slots: line 1 is none: name, element"},
       {"f.attrs['slots'] = 'adam_m float32\\n\\n'",
        "attribute slots: line 2 is none: name, element"},
       {"f.attrs['slots'] = 'adam_m float32\\n' * 2", "attribute slots: two slots named adam_m"},

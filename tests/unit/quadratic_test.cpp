@@ -33,7 +33,8 @@ class Ranges final : public PairSource {
     left_.pop_back();
     return taken;
   }
-  void finish(PairRange pairs, std::span<const double> of_members, const Tally&) override {
+  void finish(PairRange pairs, std::span<const double> of_members, const Tally&,
+              std::span<const int64_t>) override {
     EXPECT_EQ(of_members.size(), 2 * pairs.count);
     std::ranges::copy(of_members, fitness.begin() + static_cast<ptrdiff_t>(2 * pairs.first));
   }
