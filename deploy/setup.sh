@@ -29,6 +29,8 @@ packages=(
   libfmt-dev                            # text
   libxxhash-dev                         # parameter digests and checkpoint checksums
   zlib1g-dev                            # the gzip figure beside a loss
+  libbox2d-dev libmujoco-dev            # environments: landers, walkers
+  libgif-dev libpng-dev                 # pictures of an episode
   librandom123-dev                      # reference Philox, compared with ours in the tests
   libgtest-dev                          # tests
   bible-kjv bible-kjv-text              # the corpus of the quick start

@@ -4,6 +4,7 @@
 
 #include "common/rule_names.hpp"
 #include "kernels/optimizers.hpp"
+#include "worker/control/control_task.hpp"
 #include "worker/lm/lm_task_type.hpp"
 #include "worker/quadratic/quadratic_task.hpp"
 
@@ -81,7 +82,8 @@ OptionCatalogue make_catalogue() {
 }  // namespace
 
 const std::vector<TaskType>& task_types() {
-  static const std::vector<TaskType> types = {lm_task_type(), quadratic_task_type()};
+  static const std::vector<TaskType> types = {lm_task_type(), control_task_type(),
+                                              quadratic_task_type()};
   return types;
 }
 

@@ -177,6 +177,23 @@ TEST_F(Tiles, OfASlowRankAreRunByTheOthers) {
   }
 }
 
+// What was run twice moves the running sums once: statistics of observations, which members meet.
+TEST_F(Tiles, ThatAreRunTwiceCountOnce) {
+  if (mpi_world().size() == 1) GTEST_SKIP() << "nobody to run them again";
+  values_ = {{"task", "control"}, {"population", "330"}, {"layers", "1"},
+             {"width", "8"},      {"episodes", "2"},     {"run", "unused"}};
+  const std::string expected = alone(2);
+  const bool is_slow = mpi_world().rank() == mpi_world().size() - 1;
+  SmallRun run(config(), mpi_world(), 1, [&](std::unique_ptr<Task> task) {
+    return std::make_unique<SlowTask>(std::move(task),
+                                      std::chrono::milliseconds(is_slow ? 1000 : 2));
+  });
+  uint64_t given_again = 0;
+  for (int g = 0; g < 2; ++g) given_again += run.step().tiles_given_again;
+  EXPECT_TRUE(given_again > 0 || mpi_world().rank() != 0);
+  EXPECT_EQ(run.digest(), expected);
+}
+
 TEST_F(Tiles, ThatCannotBeRunEndTheRank) {
   for (const int threads : {1, 2}) {
     SoloCollectives solo;

@@ -97,7 +97,8 @@ std::string validation_refusal(const Arguments& arguments) {
 
 TEST(ConfigTasks, NamesTheOneWhoseOptionItIs) {
   EXPECT_EQ(toy_refusal({"--task", "toy", "--layers", "2"}),
-            "layers (command line): an option of task lm; task = toy has none of that name");
+            "layers (command line): an option of task lm, task control; task = toy has none of "
+            "that name");
   EXPECT_EQ(toy_refusal({"--dimension", "2"}),
             "dimension (command line): an option of task toy; task = lm has none of that name");
   EXPECT_EQ(
@@ -115,7 +116,8 @@ TEST(ConfigTasks, NamesTheOneWhoseOptionItIs) {
   const test::ScratchFolder folder;
   const std::string file = folder.write("x.ini", "layers = 2\n").string();
   EXPECT_EQ(toy_refusal({"--task", "toy", "--config", file}),
-            "layers (" + file + " line 1): an option of task lm; task = toy has none of that name");
+            "layers (" + file +
+                " line 1): an option of task lm, task control; task = toy has none of that name");
   const std::string sigma = folder.write("y.ini", "update = sigma-delta\nbeta1 = 0.5\n").string();
   EXPECT_EQ(toy_refusal({"--config", sigma, "--update", "sigma-delta"}),
             "beta1 (" + sigma +
@@ -123,7 +125,7 @@ TEST(ConfigTasks, NamesTheOneWhoseOptionItIs) {
                 "sigma-delta has none of that name");
   const std::string chess = folder.write("z.ini", "task = chess\n").string();
   EXPECT_EQ(toy_refusal({"--config", chess, "--task", "toy"}),
-            "task = chess (" + chess + " line 1): allowed are lm, quadratic, toy");
+            "task = chess (" + chess + " line 1): allowed are lm, control, quadratic, toy");
   // Names are compared with those of all tasks and optimisers.
   EXPECT_EQ(toy_refusal({"--dimensoin", "2"}),
             "dimensoin (command line): there is no such option; is dimension meant?");

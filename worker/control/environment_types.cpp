@@ -1,0 +1,94 @@
+#include "worker/control/environment_types.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "common/options.hpp"
+#include "worker/control/box2d/box2d_types.hpp"
+#include "worker/control/classic/acrobot.hpp"
+#include "worker/control/classic/cart_pole.hpp"
+#include "worker/control/classic/mountain_car.hpp"
+#include "worker/control/classic/pendulum.hpp"
+#include "worker/control/episode_random.hpp"
+#include "worker/control/mujoco/mujoco_types.hpp"
+
+namespace eggroll {
+namespace {
+
+// Of a class that needs nothing but itself.
+template <typename Environment>
+EnvironmentType classic() {
+  return {.name = Environment::spec().name,
+          .package = nullptr,
+          .make = [](const EnvironmentSettings&, size_t slots) -> std::unique_ptr<Environments> {
+            return std::make_unique<EachSlot<Environment>>(slots, [] { return Environment(); });
+          },
+          .arithmetic = {}};
+}
+
+}  // namespace
+
+const std::vector<EnvironmentType>& environment_types() {
+  static const std::vector<EnvironmentType> types = [] {
+    std::vector<EnvironmentType> all = {classic<CartPole>(), classic<Pendulum>(),
+                                        classic<Acrobot>(), classic<MountainCar>(),
+                                        classic<MountainCarContinuous>()};
+    for (const auto& more : {box2d_environments(), mujoco_environments()})
+      all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }();
+  return types;
+}
+
+const EnvironmentType& environment_type(std::string_view name) {
+  const auto& types = environment_types();
+  const auto found = std::ranges::find(types, name, &EnvironmentType::name);
+  if (found == types.end())
+    throw OptionError("env", std::string(name), "allowed are " + environments_text());
+  if (!found->make)
+    throw OptionError("env", std::string(name),
+                      "this build has it not; it needs the package " + std::string(found->package) +
+                          " when eggroll is built. Allowed are " + environments_text());
+  return *found;
+}
+
+std::string environment_arithmetic(const EnvironmentType& type,
+                                   const EnvironmentSettings& settings) {
+  constexpr uint64_t kSeed = 1, kActions = 2;
+  constexpr int kSteps = 200;
+  if (!type.arithmetic) return "exact";
+  const auto environments = type.make(settings, 1);
+  const EnvironmentSpec& spec = environments->spec();
+  EpisodeRandom random(kActions);
+  std::vector<float> action(spec.actions()), observation(spec.observations);
+  Command command = Command::reset;
+  Step step;
+  uint64_t digest = 14695981039346656037u;  // FNV-1a
+  for (int i = 0; i < kSteps; ++i) {
+    environments->run({{&command, 1}, {&kSeed, 1}, action, observation, {&step, 1}});
+    for (const float number : observation)
+      digest = (digest ^ std::bit_cast<uint32_t>(number)) * 1099511628211u;
+    command = step.terminated || step.failed ? Command::reset : Command::step;
+    step = {};
+    for (uint32_t a = 0; a < spec.actions(); ++a)
+      action[a] = spec.choices > 0
+                      ? static_cast<float>(static_cast<int>(spec.choices * random.uniform()))
+                      : static_cast<float>(random.uniform(spec.low[a], spec.high[a]));
+  }
+  return fmt::format("{}, probe {:016x}", type.arithmetic(settings), digest);
+}
+
+std::string environments_text() {
+  std::string here, absent;
+  for (const EnvironmentType& type : environment_types()) {
+    std::string& names = type.make ? here : absent;
+    (names += names.empty() ? "" : ", ") += type.name;
+    if (!type.make) names += " (" + std::string(type.package) + ")";
+  }
+  return absent.empty() ? here : here + "; not in this build: " + absent;
+}
+
+}  // namespace eggroll

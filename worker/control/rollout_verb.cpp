@@ -1,0 +1,200 @@
+// `eggroll rollout`: one episode, step by step, as records and as pictures.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "common/check.hpp"
+#include "worker/control/animation.hpp"
+#include "worker/control/control_policy.hpp"
+#include "worker/control/environment_types.hpp"
+#include "worker/control/episodes.hpp"
+#include "worker/control/verbs.hpp"
+
+namespace eggroll {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kPictureWidth = 600, kPictureHeight = 400;
+
+struct RolloutSettings {
+  uint64_t seed = 1;
+  uint32_t episode = 0;
+  std::string actions;
+  std::string render;
+  uint32_t frames_per_second = 30;
+};
+
+// An action of the file from a line of it: a number, an array, or a record that this program wrote;
+// none where the record has no action.
+std::optional<std::vector<float>> action_of(const std::string& line) {
+  const Json value = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const Json* action = &value;
+  if (value.is_object()) {
+    if (!value.contains("action")) return std::nullopt;
+    action = &value["action"];
+  }
+  std::vector<float> numbers;
+  if (action->is_number()) numbers.push_back(action->get<float>());
+  if (action->is_array())
+    for (const Json& each : *action) {
+      if (!each.is_number()) return std::vector<float>{};
+      numbers.push_back(each.get<float>());
+    }
+  return numbers;
+}
+
+std::string allowed_actions(const EnvironmentSpec& spec) {
+  if (spec.choices > 0) return fmt::format("a whole number from 0 to {}", spec.choices - 1);
+  return fmt::format("{} finite number{}", spec.actions(), spec.actions() == 1 ? "" : "s");
+}
+
+bool is_action(std::span<const float> numbers, const EnvironmentSpec& spec) {
+  if (numbers.size() != spec.actions()) return false;
+  for (const float number : numbers)
+    if (!std::isfinite(number)) return false;
+  const float first = numbers.front();
+  return spec.choices == 0 ||
+         (first >= 0 && first < static_cast<float>(spec.choices) && first == std::floor(first));
+}
+
+std::vector<std::vector<float>> read_actions(const std::string& path, const EnvironmentSpec& spec) {
+  std::ifstream file(path);
+  if (!file) throw ConfigError(fmt::format("actions = {}: cannot be read", path));
+  std::vector<std::vector<float>> actions;
+  int line_number = 0;
+  for (std::string line; std::getline(file, line);) {
+    ++line_number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const auto action = action_of(line);
+    if (!action) continue;
+    if (!is_action(*action, spec))
+      throw ConfigError(fmt::format("actions = {}: line {} is no action of {}; allowed are {}",
+                                    path, line_number, spec.name, allowed_actions(spec)));
+    actions.push_back(*action);
+  }
+  return actions;
+}
+
+// Prints and draws what it sees of an episode.
+class Recorder {
+ public:
+  Recorder(const RolloutSettings& settings, const EnvironmentSpec& spec) : spec_(spec) {
+    if (!settings.render.empty())
+      animation_.emplace(settings.render, kPictureWidth, kPictureHeight,
+                         static_cast<int>(settings.frames_per_second));
+  }
+
+  void begin(const Trained& trained, uint64_t seed) {
+    fmt::print("{}\n",
+               Json{{"env", spec_.name}, {"generation", trained.generation}, {"episode_seed", seed}}
+                   .dump());
+  }
+  void see(const StepSeen& seen) {
+    Json record = {{"step", step_++}};
+    if (!seen.is_reset) {
+      if (spec_.choices > 0)
+        record["action"] = static_cast<int>(seen.action[0]);
+      else
+        record["action"] = seen.action;
+    }
+    record["observation"] = seen.observation;
+    if (!seen.is_reset) {
+      record["reward"] = seen.step.reward;
+      record["terminated"] = seen.step.terminated;
+      record["truncated"] = seen.truncated;
+      if (seen.step.failed) record["failed"] = true;
+    }
+    fmt::print("{}\n", record.dump());
+    if (!animation_) return;
+    Drawing drawing;
+    seen.environments.draw(seen.slot, drawing);
+    animation_->add(picture_of(drawing, kPictureWidth, kPictureHeight));
+  }
+  void end() {
+    if (animation_) animation_->finish();
+  }
+
+ private:
+  const EnvironmentSpec& spec_;
+  std::optional<Animation> animation_;
+  uint64_t step_ = 0;
+};
+
+// The given actions, whatever the policy would do.
+void replay(const RolloutSettings& settings, const ControlSettings& control, const Episode& episode,
+            Recorder& recorder) {
+  const auto environments = environment_type(control.env).make(control.of_env, 1);
+  const EnvironmentSpec& spec = environments->spec();
+  const auto actions = read_actions(settings.actions, spec);
+  std::vector<float> observation(spec.observations);
+  Command command = Command::reset;
+  Step step;
+  std::vector<float> action(spec.actions());
+  for (uint32_t steps = 0;; ++steps) {
+    environments->run({{&command, 1}, {&episode.seed, 1}, action, observation, {&step, 1}});
+    const bool is_over = step.terminated || step.failed;
+    const bool truncated = !is_over && steps >= spec.step_limit;
+    recorder.see({.episode = episode,
+                  .is_reset = command == Command::reset,
+                  .observation = observation,
+                  .action = action,
+                  .step = step,
+                  .truncated = truncated,
+                  .environments = *environments});
+    if (is_over || truncated) return;
+    if (steps == actions.size())
+      throw ConfigError(fmt::format("actions = {}: ends after {} action{}, and the episode goes on",
+                                    settings.actions, steps, steps == 1 ? "" : "s"));
+    command = Command::step;
+    action = actions[steps];
+  }
+}
+
+int rollout(const RolloutSettings& settings, Trained& trained) {
+  const ControlSettings control = control_settings(trained.config);
+  const EnvironmentSpec spec = environment_spec(control);
+  UnperturbedEpisodes episodes(settings.seed, settings.episode, 1, settings.episode + 1);
+  Recorder recorder(settings, spec);
+  if (!settings.actions.empty()) {
+    read_actions(settings.actions, spec);
+    const Episode episode = *episodes.next(false);
+    recorder.begin(trained, episode.seed);
+    replay(settings, control, episode, recorder);
+  } else {
+    const auto rollout = make_rollout(trained.config, trained.device, trained.learner, 1);
+    recorder.begin(trained,
+                   episode_seed(settings.seed, 0, SeedKind::validation, 0, settings.episode));
+    rollout->watch([&](const StepSeen& seen) { recorder.see(seen); });
+    rollout->begin(0, 0);
+    rollout->run(episodes);
+  }
+  recorder.end();
+  return 0;
+}
+
+}  // namespace
+
+Verb rollout_verb() {
+  return {.name = "rollout",
+          .help = "one episode of a policy, a JSON record a step, and how it looks",
+          .takes_threads = false,
+          .prepare = [](Options& to) -> std::function<int(Trained&)> {
+            auto settings = std::make_shared<RolloutSettings>();
+            to.number("seed", settings->seed, 0, ~uint64_t{0}, "of the episodes of evaluate");
+            to.number("episode", settings->episode, 0, 1000000, "which one of them");
+            to.path("actions", settings->actions, "FILE",
+                    "take these in place of the policy's: a line each, a number, an array, or a "
+                    "record of rollout");
+            to.path("render", settings->render, "FILE",
+                    "pictures: FILE.gif moves, FILE.png is one for each step");
+            to.number("frames-per-second", settings->frames_per_second, 1, 50,
+                      "of a GIF; a frame is a step");
+            return [settings](Trained& trained) { return rollout(*settings, trained); };
+          }};
+}
+
+}  // namespace eggroll

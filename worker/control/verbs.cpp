@@ -1,0 +1,98 @@
+#include "worker/control/verbs.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "common/check.hpp"
+#include "common/stopwatch.hpp"
+#include "worker/control/control_policy.hpp"
+#include "worker/control/environment_types.hpp"
+#include "worker/control/episodes.hpp"
+
+namespace eggroll {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// ---- evaluate ----
+
+struct EvaluateSettings {
+  uint32_t episodes = 100;
+  uint64_t seed = 1;
+  bool json = false;
+};
+
+int evaluate(const EvaluateSettings& settings, Trained& trained) {
+  constexpr size_t kSlots = 64;
+  const ControlSettings control = control_settings(trained.config);
+  UnperturbedEpisodes episodes(settings.seed, 0, 1, settings.episodes);
+  Stopwatch watch;
+  trained.device.run([&](int) {
+    const auto rollout = make_rollout(trained.config, trained.device, trained.learner,
+                                      std::min<size_t>(kSlots, settings.episodes));
+    rollout->begin(0, 0);
+    rollout->run(episodes);
+  });
+  const double seconds = watch.elapsed_s();
+  std::vector<UnperturbedEpisodes::Finished> finished = episodes.finished();
+  std::ranges::sort(finished, {}, &UnperturbedEpisodes::Finished::number);
+  double sum = 0, squares = 0, least = finished.front().result.total, most = least;
+  uint64_t steps = 0, failed = 0;
+  for (const auto& [number, result] : finished) {
+    sum += result.total;
+    squares += result.total * result.total;
+    least = std::min(least, result.total);
+    most = std::max(most, result.total);
+    steps += result.steps;
+    failed += result.failed;
+  }
+  const auto count = static_cast<double>(settings.episodes);
+  const double mean = sum / count;
+  const double error = std::sqrt(std::max(0.0, squares / count - mean * mean) / count);
+  if (settings.json) {
+    fmt::print("{}\n", Json{{"generation", trained.generation},
+                            {"env", control.env},
+                            {"episodes", settings.episodes},
+                            {"seed", settings.seed},
+                            {"return", mean},
+                            {"return_error", error},
+                            {"return_least", least},
+                            {"return_most", most},
+                            {"steps", steps},
+                            {"episodes_failed", failed},
+                            {"evaluate_s", seconds}}
+                           .dump());
+    return 0;
+  }
+  fmt::print("policy       generation {}, {}, {} layers x {}\n", trained.generation, control.env,
+             control.layers, control.width);
+  fmt::print("episodes     {}, {} steps in {:.2f} s{}\n", settings.episodes, steps, seconds,
+             failed == 0 ? "" : fmt::format(", {} failed", failed));
+  fmt::print("return       {:.2f} +- {:.2f} (standard error), {:.2f} to {:.2f}\n", mean, error,
+             least, most);
+  return 0;
+}
+
+std::function<int(Trained&)> prepare_evaluate(Options& to) {
+  auto settings = std::make_shared<EvaluateSettings>();
+  to.number("episodes", settings->episodes, 1, 1000000, "episodes");
+  to.number("seed", settings->seed, 0, ~uint64_t{0}, "which episodes");
+  to.flag("json", settings->json, "one JSON object instead of text");
+  return [settings](Trained& trained) { return evaluate(*settings, trained); };
+}
+
+}  // namespace
+
+std::vector<Verb> control_verbs() {
+  return {{.name = "evaluate",
+           .help = "return of the unperturbed policy, or loss of the language model on a text",
+           .takes_threads = true,
+           .prepare = prepare_evaluate},
+          rollout_verb()};
+}
+
+}  // namespace eggroll
