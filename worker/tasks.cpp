@@ -82,8 +82,11 @@ OptionCatalogue make_catalogue() {
 }  // namespace
 
 const std::vector<TaskType>& task_types() {
-  static const std::vector<TaskType> types = {lm_task_type(), control_task_type(),
-                                              quadratic_task_type()};
+  static const std::vector<TaskType> types = {
+      lm_task_type(),
+      control_task_type(),
+      quadratic_task_type(),
+  };
   return types;
 }
 

@@ -27,7 +27,7 @@ const std::vector<Case>& cases() {
   static const std::vector<Case> table = {
       {"unknown command",
        "tain --data text",
-       {"tain", "train, supervise, evaluate, sample, inspect"},
+       {"tain", "train, supervise, evaluate, sample, rollout, inspect"},
        ""},
       {"unknown option", train + "--populatoin 64", {"populatoin", "is population meant?"}, ""},
       {"option twice", train + "--seed 1 --seed 2", {"seed", "more than once"}, ""},
