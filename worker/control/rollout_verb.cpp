@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -19,10 +20,12 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kPictureWidth = 600, kPictureHeight = 400;
+constexpr uint32_t kNoLimit = std::numeric_limits<uint32_t>::max();  // of steps
 
 struct RolloutSettings {
   uint64_t seed = 1;
   uint32_t episode = 0;
+  uint32_t steps = kNoLimit;  // at most
   std::string actions;
   std::string render;
   uint32_t frames_per_second = 30;
@@ -124,12 +127,13 @@ class Recorder {
   uint64_t step_ = 0;
 };
 
-// The given actions, whatever the policy would do.
-void replay(const RolloutSettings& settings, const ControlSettings& control, const Episode& episode,
-            Recorder& recorder) {
+// The given actions, whatever the policy would do. see: StepSeen of each. Whether they reach to the
+// end of the episode, or as far as is wanted.
+template <typename See>
+bool replay(const std::vector<std::vector<float>>& actions, const ControlSettings& control,
+            const Episode& episode, uint32_t most_steps, const See& see) {
   const auto environments = environment_type(control.env).make(control.of_env, 1);
   const EnvironmentSpec& spec = environments->spec();
-  const auto actions = read_actions(settings.actions, spec);
   std::vector<float> observation(spec.observations);
   Command command = Command::reset;
   Step step;
@@ -138,39 +142,66 @@ void replay(const RolloutSettings& settings, const ControlSettings& control, con
     environments->run({{&command, 1}, {&episode.seed, 1}, action, observation, {&step, 1}});
     const bool is_over = step.terminated || step.failed;
     const bool truncated = !is_over && steps >= spec.step_limit;
-    recorder.see({.episode = episode,
-                  .is_reset = command == Command::reset,
-                  .observation = observation,
-                  .action = action,
-                  .step = step,
-                  .truncated = truncated,
-                  .environments = *environments});
-    if (is_over || truncated) return;
-    if (steps == actions.size())
-      throw ConfigError(fmt::format("actions = {}: ends after {} action{}, and the episode goes on",
-                                    settings.actions, steps, steps == 1 ? "" : "s"));
+    see(StepSeen{.episode = episode,
+                 .is_reset = command == Command::reset,
+                 .observation = observation,
+                 .action = action,
+                 .step = step,
+                 .truncated = truncated,
+                 .environments = *environments});
+    if (is_over || truncated || steps == most_steps) return true;
+    if (steps == actions.size()) return false;
     command = Command::step;
     action = actions[steps];
   }
 }
 
+// An episode of the policy, given up after so many steps.
+class FirstSteps final : public EpisodeSource {
+ public:
+  FirstSteps(EpisodeSource& of, uint32_t most_steps) : of_(of), left_(most_steps) {}
+
+  std::optional<Episode> next(bool may_wait) override { return of_.next(may_wait); }
+  void finish(const Episode& episode, const EpisodeResult& result) override {
+    of_.finish(episode, result);
+  }
+  bool is_over() const override { return left_ == 0; }
+  void count(const StepSeen& seen) { left_ -= seen.is_reset ? 0 : 1; }
+
+ private:
+  EpisodeSource& of_;
+  uint32_t left_;
+};
+
 int rollout(const RolloutSettings& settings, Trained& trained) {
   const ControlSettings control = control_settings(trained.config);
   const EnvironmentSpec spec = environment_spec(control);
   UnperturbedEpisodes episodes(settings.seed, settings.episode, 1, settings.episode + 1);
+  std::vector<std::vector<float>> actions;
+  std::optional<Episode> given;
+  if (!settings.actions.empty()) {  // played once unseen: what does not suffice writes nothing
+    actions = read_actions(settings.actions, spec);
+    given = episodes.next(false);
+    if (!replay(actions, control, *given, settings.steps, [](const StepSeen&) {}))
+      throw ConfigError(fmt::format("actions = {}: ends after {} action{}, and the episode goes on",
+                                    settings.actions, actions.size(),
+                                    actions.size() == 1 ? "" : "s"));
+  }
   Recorder recorder(settings, spec);
-  if (!settings.actions.empty()) {
-    read_actions(settings.actions, spec);
-    const Episode episode = *episodes.next(false);
-    recorder.begin(trained, episode.seed);
-    replay(settings, control, episode, recorder);
+  recorder.begin(trained,
+                 episode_seed(settings.seed, 0, SeedKind::validation, 0, settings.episode));
+  if (given) {
+    replay(actions, control, *given, settings.steps,
+           [&](const StepSeen& seen) { recorder.see(seen); });
   } else {
+    FirstSteps first(episodes, settings.steps);
     const auto rollout = make_rollout(trained.config, trained.device, trained.learner, 1);
-    recorder.begin(trained,
-                   episode_seed(settings.seed, 0, SeedKind::validation, 0, settings.episode));
-    rollout->watch([&](const StepSeen& seen) { recorder.see(seen); });
+    rollout->watch([&](const StepSeen& seen) {
+      first.count(seen);
+      recorder.see(seen);
+    });
     rollout->begin(0, 0);
-    rollout->run(episodes);
+    rollout->run(first);
   }
   recorder.end();
   return 0;
@@ -186,6 +217,8 @@ Verb rollout_verb() {
             auto settings = std::make_shared<RolloutSettings>();
             to.number("seed", settings->seed, 0, ~uint64_t{0}, "of the episodes of evaluate");
             to.number("episode", settings->episode, 0, 1000000, "which one of them");
+            to.number("steps", settings->steps, 1, kNoLimit, "at most so many of it")
+                .default_is("the whole episode");
             to.path("actions", settings->actions, "FILE",
                     "take these in place of the policy's: a line each, a number, an array, or a "
                     "record of rollout");
