@@ -65,6 +65,25 @@ struct VerbCommand {
   VerbCommand(const VerbCommand&) = delete;
 };
 
+// An option that is not this verb's, but that of another task's verb of the same name.
+void refuse_options_of_others(const std::vector<VerbOfTask>& candidates, const VerbOfTask& verb,
+                              const VerbCommand& command, const std::string& path,
+                              const std::vector<std::string>& arguments) {
+  for (const VerbOfTask& other : candidates) {
+    if (other.verb == verb.verb) continue;
+    VerbCommand of_other(*other.verb);
+    for (const Option& row : of_other.options.rows()) {
+      if (command.options.find(row.name) != nullptr) continue;
+      const std::string option = "--" + row.name;
+      for (const std::string& word : arguments)
+        if (word == option || word.starts_with(option + "="))
+          throw ConfigError(
+              fmt::format("{} (command line): an option of task {}; checkpoint = {} is of task {}",
+                          row.name, other.task->name, shown(path), verb.task->name));
+    }
+  }
+}
+
 std::string title_of(const VerbOfTask& verb) {
   return fmt::format("eggroll {}: {}", verb.verb->name, verb.verb->help);
 }
@@ -117,8 +136,14 @@ int verb_command(const std::string& name, const std::vector<std::string>& argume
     config = config_in(*reader, path);
     verb = verb_for(name, config, path);
   };
-  if (candidates.size() > 1 && !path.empty()) open();
+  if (candidates.size() > 1) {
+    if (path.empty())
+      throw ConfigError(fmt::format(
+          "{}: --checkpoint PATH is missing; eggroll {} --help lists the options", name, name));
+    open();
+  }
   VerbCommand command(*verb.verb);
+  if (candidates.size() > 1) refuse_options_of_others(candidates, verb, command, path, arguments);
   parse_command(name, title_of(verb), command.options, arguments);
   if (!reader) open();
   return run(verb, command, *reader, config);

@@ -8,17 +8,11 @@
 #include <vector>
 
 #include "kernels/cuda/devices.hpp"
+#include "tests/end_to_end/misuse_cases.hpp"
 #include "tests/support/eggroll_program.hpp"
 
 namespace eggroll::test {
 namespace {
-
-struct Case {
-  std::string what;
-  std::string arguments;
-  std::vector<std::string> named;  // what the line must hold: key and value, or the file
-  std::string environment;
-};
 
 // All in a folder with base.ini (a complete small run), text, a finished run and broken files.
 const std::vector<Case>& cases() {
@@ -232,6 +226,7 @@ class Misuse : public testing::Test {
     expect_success(in_folder(eggroll("train --config base.ini --run done")));
     const std::string whole = read_text(*folder / "done" / "checkpoint-000000003.h5");
     folder->write("cut.h5", whole.substr(0, whole.size() / 2));
+    write_control_inputs(folder->path().string());
     folder->write("damaged/checkpoint-000000003.h5", whole.substr(0, whole.size() / 2));
   }
   static void TearDownTestSuite() { delete folder; }
@@ -280,15 +275,20 @@ std::string as_code(const std::string& text) {
   return holds_backticks ? fmt::format("`` {} ``", code) : fmt::format("`{}`", code);
 }
 
-// Prints the table as a document can hold it.
+// Prints the table as a document can hold it; docs/errors.md has its rows.
 TEST_F(Misuse, IsRefusedInOneLineWithExitCodeTwo) {
   std::string table = "| what is wrong | command | the line | exit code |\n|---|---|---|---|\n";
+  const std::string document = read_text(EGGROLL_ERRORS);
   std::vector<Case> all = cases();
+  for (Case& c : control_cases()) all.push_back(std::move(c));
   for (Case& c : cases_without_a_gpu()) all.push_back(std::move(c));
   for (const Case& c : all) {
     const Refusal refusal = expect_refusal(c, eggroll(c.arguments, c.environment));
     const std::string command =
         fmt::format("{}{}eggroll {}", c.environment, c.environment.empty() ? "" : " ", c.arguments);
+    EXPECT_NE(document.find(fmt::format("| {} | {} |", c.what, as_code(command))),
+              std::string::npos)
+        << c.what << " is not in docs/errors.md";
     table += fmt::format("| {} | {} | {} | {} |\n", c.what, as_code(command), as_code(refusal.line),
                          refusal.exit_code);
   }

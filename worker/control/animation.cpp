@@ -99,7 +99,8 @@ class GifWriter final : public Animation::Writer {
     // The library itself would let nobody else read it.
     const int descriptor = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (descriptor < 0)
-      throw ConfigError(fmt::format("cannot write {}: {}", shown(path_), std::strerror(errno)));
+      throw ConfigError(
+          fmt::format("{}: cannot be written: {}", shown(path_), std::strerror(errno)));
     int error = 0;
     opened_.reset(EGifOpenFileHandle(descriptor, &error));  // and closes it, if it fails too
     if (!opened_) throw Error(fmt::format("cannot write {}: {}", shown(path_), text_of(error)));
@@ -201,17 +202,15 @@ std::unique_ptr<Animation::Writer> writer_of(const std::string& path, uint32_t w
   const std::string kind = fs::path(path).extension().string();
   if (kind != ".gif" && kind != ".png")
     throw ConfigError(
-        fmt::format("cannot write frames to {}: allowed are FILE.gif, an animation, and FILE.png, "
-                    "a file a frame",
+        fmt::format("{}: allowed are FILE.gif, an animation, and FILE.png, a file a frame",
                     shown_or_quotes(path)));
   const fs::path folder = fs::path(path).parent_path();
   if (!folder.empty() && !fs::is_directory(folder))
-    throw ConfigError(
-        fmt::format("cannot write frames to {}: there is no such folder", shown(path)));
+    throw ConfigError(fmt::format("{}: there is no such folder", shown(path)));
   if (kind == ".png") return std::make_unique<PngWriter>(path);
   if (frames_per_second < 1 || frames_per_second > 50)
-    throw ConfigError(fmt::format("{} frames a second of {}: allowed is 1 to 50 of a GIF",
-                                  frames_per_second, shown(path)));
+    throw ConfigError(fmt::format("{}: {} frames a second; allowed are 1 to 50 of a GIF",
+                                  shown(path), frames_per_second));
   return std::make_unique<GifWriter>(path, width, height, frames_per_second);
 }
 

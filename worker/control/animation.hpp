@@ -14,8 +14,9 @@ namespace eggroll {
 
 class Animation {
  public:
-  // ConfigError where the path has no extension of these, or where nothing can be written there. A GIF
-  // has at most 50 frames a second: viewers take shorter times of a frame for much longer ones.
+  // ConfigError, which begins with the path, where it has no extension of these, or where nothing can be
+  // written there. A GIF has at most 50 frames a second: viewers take shorter times of a frame for much
+  // longer ones.
   Animation(const std::string& path, uint32_t width, uint32_t height, uint32_t frames_per_second);
   ~Animation();
 

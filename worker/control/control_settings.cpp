@@ -4,7 +4,8 @@ namespace eggroll {
 
 void ControlSettings::declare(Options& to) {
   to.begin(OptionGroup::data);
-  to.path("env", env, "NAME", "environment: " + environments_text()).basic();
+  to.path("env", env, "NAME", "environment: " + environments_text()).basic().allowed =
+      "allowed are " + environments_text();
   to.path("model-dir", of_env.model_dir, "PATH",
           "folder of MJCF files in place of those that the program brings (MuJoCo)");
   to.flag("full-observations", of_env.full_observations,

@@ -123,7 +123,7 @@ class ControlTask final : public Task {
 void check_control(const RunConfig& config) {
   check_float_run(config);
   const ControlSettings settings = control_settings(config);
-  environment_type(settings.env);
+  check_settings(environment_type(settings.env), settings.of_env);
   environment_spec(settings);
 }
 

@@ -25,6 +25,8 @@ struct EnvironmentType {
   std::function<std::unique_ptr<Environments>(const EnvironmentSettings&, size_t slots)> make;
   // What computes, where that is not the same bits on every processor: a library, its version, files.
   std::function<std::string(const EnvironmentSettings&)> arithmetic;
+  // Which settings it has a use for.
+  bool takes_models = false, has_full_observations = false;
 };
 
 // Of environments that this build has not.

@@ -43,16 +43,34 @@ const std::vector<EnvironmentType>& environment_types() {
   return types;
 }
 
-const EnvironmentType& environment_type(std::string_view name) {
-  const auto& types = environment_types();
-  const auto found = std::ranges::find(types, name, &EnvironmentType::name);
-  if (found == types.end())
-    throw OptionError("env", std::string(name), "allowed are " + environments_text());
+const EnvironmentType& environment_type(std::string_view name,
+                                        std::span<const EnvironmentType> among) {
+  const auto found = std::ranges::find(among, name, &EnvironmentType::name);
+  if (found == among.end())
+    throw OptionError("env", std::string(name), "allowed are " + environments_text(among));
   if (!found->make)
     throw OptionError("env", std::string(name),
-                      "this build has it not; it needs the package " + std::string(found->package) +
-                          " when eggroll is built. Allowed are " + environments_text());
+                      fmt::format("this build has it not; it needs the package {} when eggroll is "
+                                  "built; allowed are {}",
+                                  found->package, environments_text(among)));
   return *found;
+}
+
+void check_settings(const EnvironmentType& type, const EnvironmentSettings& settings) {
+  const auto having = [](bool EnvironmentType::*what) {
+    std::string names;
+    for (const EnvironmentType& each : environment_types())
+      if (each.*what) (names += names.empty() ? "" : ", ") += each.name;
+    return names.empty() ? "no environment of this build" : names;
+  };
+  if (!settings.model_dir.empty() && !type.takes_models)
+    throw OptionError("model-dir", settings.model_dir,
+                      fmt::format("env = {} is made of no model file; allowed with {}", type.name,
+                                  having(&EnvironmentType::takes_models)));
+  if (settings.full_observations && !type.has_full_observations)
+    throw OptionError("full-observations", "true",
+                      fmt::format("env = {} is observed in one way; allowed with {}", type.name,
+                                  having(&EnvironmentType::has_full_observations)));
 }
 
 std::string environment_arithmetic(const EnvironmentType& type,
@@ -81,9 +99,9 @@ std::string environment_arithmetic(const EnvironmentType& type,
   return fmt::format("{}, probe {:016x}", type.arithmetic(settings), digest);
 }
 
-std::string environments_text() {
+std::string environments_text(std::span<const EnvironmentType> of) {
   std::string here, absent;
-  for (const EnvironmentType& type : environment_types()) {
+  for (const EnvironmentType& type : of) {
     std::string& names = type.make ? here : absent;
     (names += names.empty() ? "" : ", ") += type.name;
     if (!type.make) names += " (" + std::string(type.package) + ")";

@@ -1,7 +1,10 @@
 // `eggroll rollout`: one episode, step by step, as records and as pictures.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cmath>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -51,8 +54,10 @@ std::optional<std::vector<float>> action_of(const std::string& line) {
 }
 
 std::string allowed_actions(const EnvironmentSpec& spec) {
-  if (spec.choices > 0) return fmt::format("a whole number from 0 to {}", spec.choices - 1);
-  return fmt::format("{} finite number{}", spec.actions(), spec.actions() == 1 ? "" : "s");
+  if (spec.choices > 0)
+    return fmt::format("allowed is a whole number from 0 to {}", spec.choices - 1);
+  if (spec.actions() == 1) return "allowed is a finite number";
+  return fmt::format("allowed are {} finite numbers", spec.actions());
 }
 
 bool is_action(std::span<const float> numbers, const EnvironmentSpec& spec) {
@@ -65,8 +70,11 @@ bool is_action(std::span<const float> numbers, const EnvironmentSpec& spec) {
 }
 
 std::vector<std::vector<float>> read_actions(const std::string& path, const EnvironmentSpec& spec) {
+  if (std::filesystem::is_directory(path))
+    throw ConfigError(fmt::format("actions = {}: is a folder, needed is a file", path));
   std::ifstream file(path);
-  if (!file) throw ConfigError(fmt::format("actions = {}: cannot be read", path));
+  if (!file)
+    throw ConfigError(fmt::format("actions = {}: cannot be read: {}", path, std::strerror(errno)));
   std::vector<std::vector<float>> actions;
   int line_number = 0;
   for (std::string line; std::getline(file, line);) {
@@ -75,8 +83,8 @@ std::vector<std::vector<float>> read_actions(const std::string& path, const Envi
     const auto action = action_of(line);
     if (!action) continue;
     if (!is_action(*action, spec))
-      throw ConfigError(fmt::format("actions = {}: line {} is no action of {}; allowed are {}",
-                                    path, line_number, spec.name, allowed_actions(spec)));
+      throw ConfigError(fmt::format("actions = {}: line {} is no action of {}; {}", path,
+                                    line_number, spec.name, allowed_actions(spec)));
     actions.push_back(*action);
   }
   return actions;
@@ -86,9 +94,13 @@ std::vector<std::vector<float>> read_actions(const std::string& path, const Envi
 class Recorder {
  public:
   Recorder(const RolloutSettings& settings, const EnvironmentSpec& spec) : spec_(spec) {
-    if (!settings.render.empty())
+    if (settings.render.empty()) return;
+    try {
       animation_.emplace(settings.render, kPictureWidth, kPictureHeight,
-                         static_cast<int>(settings.frames_per_second));
+                         settings.frames_per_second);
+    } catch (const ConfigError& error) {
+      throw ConfigError(fmt::format("render = {}", error.what()));
+    }
   }
 
   void begin(const Trained& trained, uint64_t seed) {

@@ -1,6 +1,9 @@
 #include "worker/control/mujoco/mujoco_types.hpp"
 
+#include <algorithm>
+
 #include "worker/control/mujoco/mujoco_environment.hpp"
+#include "worker/control/mujoco/mujoco_rules.hpp"
 
 namespace eggroll {
 namespace {
@@ -14,7 +17,9 @@ std::shared_ptr<const MujocoWorld> world_of(const char* name, const EnvironmentS
 
 std::vector<EnvironmentType> mujoco_environments() {
   std::vector<EnvironmentType> types;
-  for (const char* name : kMujocoEnvironments)
+  for (const char* name : kMujocoEnvironments) {
+    const auto rules =
+        std::ranges::find(mujoco_rules(), std::string_view(name), &MujocoRules::name);
     types.push_back({.name = name,
                      .package = kMujocoPackage,
                      .make = [name](const EnvironmentSettings& settings,
@@ -26,7 +31,10 @@ std::vector<EnvironmentType> mujoco_environments() {
                      .arithmetic =
                          [name](const EnvironmentSettings& settings) {
                            return world_of(name, settings)->identity();
-                         }});
+                         },
+                     .takes_models = true,
+                     .has_full_observations = rules->observations_in_full > rules->observations});
+  }
   return types;
 }
 
