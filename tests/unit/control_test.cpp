@@ -188,7 +188,13 @@ TEST(ControlTask, APolicyWithoutNumbersIsWorthNothingAndIsCounted) {
   EXPECT_TRUE(std::ranges::all_of(pairs.fitness, [](double f) { return std::isnan(f); }));
   EXPECT_EQ(pairs.all[kFailed], 80);
   EXPECT_EQ(pairs.all[kSteps], 0);
-  EXPECT_TRUE(std::isfinite(run.task().validation_metrics(run.task().validate(0, 1))[0].value));
+  const FitnessSummary none{.not_finite = 90};
+  for (const Metric& metric : run.task().train_metrics(pairs.all, none))
+    EXPECT_FALSE(metric.name.starts_with("fitness")) << "of no member there is one";
+  const auto metrics = run.task().validation_metrics(run.task().validate(0, 1));
+  ASSERT_EQ(metrics.size(), 1u) << "of no episode there is a return";
+  EXPECT_EQ(metrics[0].name, "return_episodes_failed");
+  EXPECT_EQ(metrics[0].value, 32);
 }
 
 TEST(ControlTask, SharesOfAValidationAddUp) {

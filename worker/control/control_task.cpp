@@ -16,6 +16,7 @@ constexpr size_t kSlots = 64;  // of a thread: rows enough for a product, few en
 // Counts of a validation: integers, so shares of ranks add up exactly.
 enum ValidationCount : size_t { kReturns, kSquares, kValidated, kValidationSteps };
 constexpr int kReturnBits = 20, kSquareBits = 4;
+constexpr int64_t kOneFailed = int64_t{1} << 32;  // in kValidated, beside those that did not
 
 int64_t in_units(double value, int bits) {
   const double most = std::ldexp(1.0, 52 - bits);
@@ -29,6 +30,7 @@ class ControlTask final : public Task {
         seed_(config.seed),
         sampling_(config.sampling),
         generations_(config.generations),
+        population_(config.population),
         device_(device),
         arithmetic_(environment_arithmetic(environment_type(settings_.env), settings_.of_env)) {
     for (int thread = 0; thread < device.threads(); ++thread)
@@ -75,6 +77,10 @@ class ControlTask final : public Task {
     });
     Tally tally;
     for (const auto& [number, result] : episodes.finished()) {
+      if (result.failed) {  // of no return
+        tally[kValidated] += kOneFailed;
+        continue;
+      }
       tally[kReturns] += in_units(result.total, kReturnBits);
       tally[kSquares] += in_units(result.total * result.total, kSquareBits);
       tally[kValidated] += 1;
@@ -86,20 +92,31 @@ class ControlTask final : public Task {
   std::vector<Metric> train_metrics(const Tally& tally,
                                     const FitnessSummary& fitness) const override {
     const auto episodes = static_cast<double>(std::max<int64_t>(1, tally[kEpisodes]));
-    return {{.name = "fitness_mean", .value = fitness.mean, .label = "members"},
-            {.name = "fitness_best", .value = fitness.best, .label = "best"},
-            {.name = "steps", .value = static_cast<double>(tally[kSteps])},
-            {.name = "episode_steps", .value = static_cast<double>(tally[kSteps]) / episodes},
-            {.name = "episodes_terminated", .value = static_cast<double>(tally[kTerminated])},
-            {.name = "episodes_failed", .value = static_cast<double>(tally[kFailed])}};
+    std::vector<Metric> metrics;
+    if (fitness.not_finite < population_)  // of none there is no mean
+      metrics = {{.name = "fitness_mean", .value = fitness.mean, .label = "members"},
+                 {.name = "fitness_best", .value = fitness.best, .label = "best"}};
+    metrics.insert(
+        metrics.end(),
+        {{.name = "steps", .value = static_cast<double>(tally[kSteps])},
+         {.name = "episode_steps", .value = static_cast<double>(tally[kSteps]) / episodes},
+         {.name = "episodes_terminated", .value = static_cast<double>(tally[kTerminated])},
+         {.name = "episodes_failed",
+          .value = static_cast<double>(tally[kFailed]),
+          .label = tally[kFailed] > 0 ? "failed" : ""}});
+    return metrics;
   }
   std::optional<Work> work(const Tally& tally) const override {
     return Work{.unit = "steps", .amount = static_cast<double>(tally[kSteps])};
   }
 
   std::vector<Metric> validation_metrics(const Tally& tally) const override {
-    if (tally[kValidated] == 0) return {};
-    const auto count = static_cast<double>(tally[kValidated]);
+    const auto failed = static_cast<double>(tally[kValidated] / kOneFailed);
+    const auto count = static_cast<double>(tally[kValidated] % kOneFailed);
+    const Metric failures = {.name = "return_episodes_failed",
+                             .value = failed,
+                             .label = failed > 0 ? "return failed" : ""};
+    if (count == 0) return failed > 0 ? std::vector{failures} : std::vector<Metric>{};
     const double mean = std::ldexp(static_cast<double>(tally[kReturns]) / count, -kReturnBits);
     const double squares = std::ldexp(static_cast<double>(tally[kSquares]) / count, -kSquareBits);
     const double error = std::sqrt(std::max(0.0, squares - mean * mean) / count);
@@ -107,7 +124,8 @@ class ControlTask final : public Task {
             {.name = "return_error", .value = error, .note = "standard error"},
             {.name = "return_episodes", .value = count},
             {.name = "return_episode_steps",
-             .value = static_cast<double>(tally[kValidationSteps]) / count}};
+             .value = static_cast<double>(tally[kValidationSteps]) / count},
+            failures};
   }
 
  private:
@@ -115,6 +133,7 @@ class ControlTask final : public Task {
   const uint64_t seed_;
   const Sampling sampling_;
   const uint64_t generations_;  // planned
+  const uint64_t population_;
   Device& device_;
   const std::string arithmetic_;
   std::vector<std::unique_ptr<Rollout>> rollouts_;  // [threads]

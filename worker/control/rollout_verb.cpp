@@ -129,6 +129,8 @@ class Recorder {
     seen.environments.draw(seen.slot, drawing);
     animation_->add(picture_of(drawing, kPictureWidth, kPictureHeight));
   }
+  // Of an episode that ended without a step: the policy's output was no finite number.
+  void fail() { fmt::print("{}\n", Json{{"step", step_}, {"failed", true}}.dump()); }
   void end() {
     if (animation_) animation_->finish();
   }
@@ -207,13 +209,17 @@ int rollout(const RolloutSettings& settings, Trained& trained) {
            [&](const StepSeen& seen) { recorder.see(seen); });
   } else {
     FirstSteps first(episodes, settings.steps);
+    bool is_seen = false;  // a failure, in a step's record
     const auto rollout = make_rollout(trained.config, trained.device, trained.learner, 1);
     rollout->watch([&](const StepSeen& seen) {
       first.count(seen);
+      is_seen = seen.step.failed || !std::isfinite(seen.step.reward);
       recorder.see(seen);
     });
     rollout->begin(0, 0);
     rollout->run(first);
+    if (!episodes.finished().empty() && episodes.finished().front().result.failed && !is_seen)
+      recorder.fail();
   }
   recorder.end();
   return 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "common/check.hpp"
@@ -40,28 +41,34 @@ int evaluate(const EvaluateSettings& settings, Trained& trained) {
   const double seconds = watch.elapsed_s();
   std::vector<UnperturbedEpisodes::Finished> finished = episodes.finished();
   std::ranges::sort(finished, {}, &UnperturbedEpisodes::Finished::number);
-  double sum = 0, squares = 0, least = finished.front().result.total, most = least;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  double sum = 0, squares = 0, least = kInfinity, most = -kInfinity;
   uint64_t steps = 0, failed = 0;
   for (const auto& [number, result] : finished) {
+    steps += result.steps;
+    if (result.failed) {  // of no return
+      ++failed;
+      continue;
+    }
     sum += result.total;
     squares += result.total * result.total;
     least = std::min(least, result.total);
     most = std::max(most, result.total);
-    steps += result.steps;
-    failed += result.failed;
   }
-  const auto count = static_cast<double>(settings.episodes);
+  const bool has_return = failed < settings.episodes;
+  const auto count = static_cast<double>(settings.episodes - failed);
   const double mean = sum / count;
   const double error = std::sqrt(std::max(0.0, squares / count - mean * mean) / count);
   if (settings.json) {
+    const auto or_null = [&](double value) { return has_return ? Json(value) : Json(nullptr); };
     fmt::print("{}\n", Json{{"generation", trained.generation},
                             {"env", control.env},
                             {"episodes", settings.episodes},
                             {"seed", settings.seed},
-                            {"return", mean},
-                            {"return_error", error},
-                            {"return_least", least},
-                            {"return_most", most},
+                            {"return", or_null(mean)},
+                            {"return_error", or_null(error)},
+                            {"return_least", or_null(least)},
+                            {"return_most", or_null(most)},
                             {"steps", steps},
                             {"episodes_failed", failed},
                             {"evaluate_s", seconds}}
@@ -72,6 +79,10 @@ int evaluate(const EvaluateSettings& settings, Trained& trained) {
              control.layers, control.width);
   fmt::print("episodes     {}, {} steps in {:.2f} s{}\n", settings.episodes, steps, seconds,
              failed == 0 ? "" : fmt::format(", {} failed", failed));
+  if (!has_return) {
+    fmt::print("return       none: every episode failed\n");
+    return 0;
+  }
   fmt::print("return       {:.2f} +- {:.2f} (standard error), {:.2f} to {:.2f}\n", mean, error,
              least, most);
   return 0;
