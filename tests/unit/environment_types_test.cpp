@@ -50,6 +50,16 @@ TEST(EnvironmentTypes, EachIsThereUnderItsName) {
   }
 }
 
+// A state of MuJoCo's is megabytes: a dry run must know.
+TEST(EnvironmentTypes, SlotsSayWhatTheyHold) {
+  for (const EnvironmentType& type : environment_types()) {
+    if (!type.make) continue;
+    const size_t one = type.make({}, 1)->bytes();
+    EXPECT_EQ(one > 100000, type.takes_models) << type.name;
+    EXPECT_EQ(type.make({}, 3)->bytes(), 3 * one);
+  }
+}
+
 TEST(EnvironmentTypes, ASettingOfNoUseIsRefused) {
   const EnvironmentSettings models{.model_dir = "here"}, full{.full_observations = true};
   for (const EnvironmentType& type : environment_types()) {

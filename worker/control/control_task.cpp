@@ -186,8 +186,10 @@ TaskType control_task_type() {
         for (const TensorSpec& tensor : layout.tensors())
           noise += static_cast<double>(kSlots * noise_elements(tensor, config.noise_rank));
         const double rows = 4.0 * kSlots * 3 * settings.width;
+        const auto simulated = static_cast<double>(
+            kSlots * environment_type(settings.env).make(settings.of_env, 1)->bytes());
         return {.weights = static_cast<double>(layout.bytes()) * threads,
-                .workspaces = (noise + rows) * threads};
+                .workspaces = (noise + rows + simulated) * threads};
       },
       .verbs = control_verbs()};
 }

@@ -4,6 +4,7 @@
 //   void reset(uint64_t seed, std::span<float> observation);           a new episode
 //   Step step(std::span<const float> action, std::span<float> observation);
 //   void draw(Drawing& to) const;                                      how it looks (drawing.hpp)
+//   size_t bytes() const;                                              if it holds much
 //
 // and is a function of seed and actions alone: whatever episode it had before leaves no trace, so that
 // a member's return does not depend on who ran it after whom. Rollouts see a batch of them at a time
@@ -59,6 +60,8 @@ class Environments {
   };
   virtual void run(const Round& round) = 0;
   virtual void draw(size_t slot, Drawing& to) const = 0;
+  // What slots hold that is worth counting.
+  virtual size_t bytes() const { return 0; }
 };
 
 // Slots of one class each.
@@ -84,6 +87,11 @@ class EachSlot final : public Environments {
     }
   }
   void draw(size_t slot, Drawing& to) const override { slots_[slot].draw(to); }
+  size_t bytes() const override {
+    if constexpr (requires { slots_.front().bytes(); })
+      return slots_.size() * slots_.front().bytes();
+    return 0;
+  }
 
  private:
   std::vector<Environment> slots_;

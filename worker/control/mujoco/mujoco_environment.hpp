@@ -59,6 +59,7 @@ class MujocoEnvironment {
   // A step that failed is worth nothing and observed as zeros, and there is none after it.
   Step step(std::span<const float> action, std::span<float> observation);
   void draw(Drawing& to) const;
+  size_t bytes() const { return state_.bytes(); }
 
   PhysicsState& state() { return state_; }  // where it is; for tests
 

@@ -142,6 +142,8 @@ PhysicsState::PhysicsState(const PhysicsModel& model) : data_(mj_makeData(model.
   if (!data_) throw Error(model.title() + ": MuJoCo makes no state of it");
 }
 
+size_t PhysicsState::bytes() const { return static_cast<size_t>(data_->nbuffer); }
+
 bool PhysicsState::has_warned() const {
   for (const auto& warning : data_->warning)
     if (warning.number > 0) return true;

@@ -48,6 +48,8 @@ class PhysicsState {
   // Since it was reset: that numbers ceased to be finite or grew beyond measure (upon which the library
   // starts the model anew by itself), that a matrix was singular, or that there was no room for a contact.
   bool has_warned() const;
+  // All but the library's stack, of which hardly anything is ever touched.
+  size_t bytes() const;
 
  private:
   struct Free {
