@@ -96,6 +96,40 @@ TEST_F(Commands, InspectSaysWhatIsInACheckpoint) {
   EXPECT_EQ(inspect(path("run/checkpoint-000000250.h5")), json);
 }
 
+TEST_F(Commands, RolloutPlaysItsOwnRecordsAgainAndStopsWhereItIsToldTo) {
+  const std::string run = path("swing");
+  expect_success(
+      eggroll("train --task control --env Pendulum-v1 --layers 1 --width 8"
+              " --population 4 --generations 2 --run " +
+              run));
+  const std::string rollout = "rollout --checkpoint " + run + " --episode 3";
+  const std::string whole = expect_success(eggroll(rollout));
+  EXPECT_EQ(std::ranges::count(whole, '\n'), 202) << "what it is of, the start, and 200 steps";
+  const std::string records = folder->write("records", whole).string();
+  EXPECT_EQ(expect_success(eggroll(rollout + " --actions " + records)), whole);
+  const std::string first = expect_success(eggroll(rollout + " --steps 7"));
+  EXPECT_EQ(std::ranges::count(first, '\n'), 9);
+  EXPECT_TRUE(whole.starts_with(first));
+  EXPECT_EQ(expect_success(eggroll(rollout + " --steps 7 --actions " + records)), first);
+  const std::string few = folder->write("few", first).string();
+  EXPECT_EQ(expect_success(eggroll(rollout + " --steps 7 --actions " + few)), first);
+  EXPECT_EQ(run_command(eggroll(rollout + " --steps 8 --actions " + few)).exit_code, 2);
+}
+
+TEST_F(Commands, APolicyWithoutNumbersHasNoReturn) {
+  const std::string run = path("broken");
+  expect_success(
+      eggroll("train --task control --env Pendulum-v1 --layers 8 --width 64"
+              " --activation relu --learning-rate 1e12 --population 4 --generations 3"
+              " --run " +
+              run));
+  const nlohmann::json json = json_of("evaluate --json --episodes 4 --checkpoint " + run);
+  EXPECT_TRUE(json["return"].is_null());
+  EXPECT_EQ(json.value("episodes_failed", 0), 4);
+  EXPECT_TRUE(expect_success(eggroll("rollout --checkpoint " + run))
+                  .ends_with("{\"step\":1,\"failed\":true}\n"));
+}
+
 TEST_F(Commands, EvaluateMeasuresTheHeldOutPartAsTrainingDid) {
   // Training takes fewer streams than the 64 asked for where they would have less than 64 bytes.
   const nlohmann::json loss = evaluated(path("run"), "--held-out --streams 31");
