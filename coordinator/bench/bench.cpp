@@ -6,12 +6,14 @@
 #include <cstdio>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "common/check.hpp"
 #include "common/command_line.hpp"
 #include "common/rule_names.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/devices.hpp"
+#include "worker/control/environment_types.hpp"
 
 namespace eggroll {
 namespace bench {
@@ -65,7 +67,7 @@ void Report::finish() const {
 }  // namespace bench
 
 int bench_command(const std::vector<std::string>& arguments) {
-  constexpr const char* kWhat = "kernels, model, noise, shaping, theory, update";
+  constexpr const char* kWhat = "control, kernels, model, noise, shaping, theory, update";
   if (arguments.empty() || (arguments[0].starts_with("--") && !asks_for_help(arguments)))
     throw ConfigError(fmt::format("bench: what to measure comes first: {}", kWhat));
   bench::Settings settings;
@@ -93,6 +95,18 @@ int bench_command(const std::vector<std::string>& arguments) {
   options.number("tokens", settings.tokens, 1, 65536,
                  "model, update: bytes a member reads in a generation");
   options.number("threads", settings.threads, 1, 1024, "model, update: threads");
+  options.add(
+      "env", "NAME,NAME...", "control: environments", "allowed are " + environments_text(),
+      [&](std::string_view text) {
+        std::vector<std::string> names;
+        for (const auto part : std::views::split(text, ',')) {
+          names.emplace_back(part.begin(), part.end());
+          environment_type(names.back());  // throws where there is none of that name
+        }
+        settings.environments = std::move(names);
+        return !settings.environments.empty();
+      },
+      [&] { return fmt::format("{}", fmt::join(settings.environments, ",")); });
   options.choice("device", device, "model, update: what computes");
   options.number("repetitions", settings.repetitions, 1, 10000,
                  "of each figure; medians are printed");
@@ -106,9 +120,10 @@ int bench_command(const std::vector<std::string>& arguments) {
   constexpr struct {
     const char* name;
     void (*run)(const bench::Settings&, bench::Report&);
-  } kBenches[] = {{"kernels", bench::bench_kernels}, {"model", bench::bench_model},
-                  {"noise", bench::bench_noise},     {"shaping", bench::bench_shaping},
-                  {"theory", bench::bench_theory},   {"update", bench::bench_update}};
+  } kBenches[] = {{"control", bench::bench_control}, {"kernels", bench::bench_kernels},
+                  {"model", bench::bench_model},     {"noise", bench::bench_noise},
+                  {"shaping", bench::bench_shaping}, {"theory", bench::bench_theory},
+                  {"update", bench::bench_update}};
   const auto* chosen =
       std::ranges::find(kBenches, arguments[0], [](const auto& b) { return std::string(b.name); });
   if (chosen == std::end(kBenches))

@@ -19,6 +19,8 @@ struct Settings {
   IntRnnShape shape;
   uint64_t population = 1056;
   uint32_t tokens = 100;
+  std::vector<std::string> environments = {"CartPole-v1", "Pendulum-v1", "Acrobot-v1",
+                                           "MountainCar-v0"};
   int threads = 1;
   ComputeDevice device;
 };
@@ -55,6 +57,7 @@ class Report {
   std::vector<Point> points_;
 };
 
+void bench_control(const Settings& settings, Report& report);
 void bench_kernels(const Settings& settings, Report& report);
 void bench_float_layers(const Settings& settings, Report& report);  // the last part of it
 void bench_noise(const Settings& settings, Report& report);

@@ -1,5 +1,7 @@
 #include "coordinator/bench/measure.hpp"
 
+#include <time.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -19,6 +21,12 @@ double percentile(const std::vector<double>& sorted, double share) {
 }
 
 }  // namespace
+
+double thread_cpu_s() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
 
 Rate rate_of(std::vector<double> values) {
   std::ranges::sort(values);

@@ -20,6 +20,9 @@ struct Rate {
   double spread = 0;  // (90th - 10th percentile) / median
 };
 
+// CPU time of the calling thread: others that want the processor too do not count.
+double thread_cpu_s();
+
 // Of one figure, from its repetitions; not none.
 Rate rate_of(std::vector<double> values);
 

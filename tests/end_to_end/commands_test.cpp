@@ -63,7 +63,8 @@ TEST_F(Commands, HelpListsTheOptionsOfEachAndEndsWell) {
       {"train --population 3 --help", {"--population"}},
       {"evaluate --help", {"--checkpoint", "--data", "--streams", "--held-out", "--json"}},
       {"sample --help", {"--prompt", "--temperature", "--top-p", "--seed", "--length"}},
-      {"inspect --help", {"--checkpoint", "--json"}}};
+      {"inspect --help", {"--checkpoint", "--json"}},
+      {"bench --help", {"control", "update", "--env", "CartPole-v1,", "--repetitions"}}};
   for (const auto& [arguments, words] : helps) {
     const std::string output = expect_success(eggroll(arguments));
     for (const std::string& word : words)
