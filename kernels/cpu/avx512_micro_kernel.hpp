@@ -50,31 +50,33 @@ struct NothingAhead {
   void ask() {}
 };
 
-// acc[r][j] += products of a group of row r with 16 outputs, for Rows rows and the 64 outputs of a
-// panel. A group is four bytes of a row (rows row_bytes apart), broadcast, and four vectors of the
-// panel.
-template <typename Products, int Rows>
-[[gnu::always_inline]] inline void add_group(typename Products::Sum (&acc)[Rows][4],
+// acc[r][j] += products of a group of row r with 16 outputs, for Rows rows and the first 16 Vectors
+// outputs of a panel. A group is four bytes of a row (rows row_bytes apart), broadcast, and vectors
+// of the panel.
+template <typename Products, int Rows, int Vectors>
+[[gnu::always_inline]] inline void add_group(typename Products::Sum (&acc)[Rows][Vectors],
                                              const void* rows, size_t row_bytes,
                                              const void* weights) {
   const char* x = static_cast<const char*>(rows);
   const char* w = static_cast<const char*>(weights);
-  const __m512i w0 = load(w), w1 = load(w + 64), w2 = load(w + 128), w3 = load(w + 192);
-#pragma GCC unroll 6
+  // One by one: of an array g++ 12 makes other loops.
+  const __m512i w0 = load(w), w1 = load(w + 64 * (Vectors > 1)), w2 = load(w + 128 * (Vectors > 2)),
+                w3 = load(w + 192 * (Vectors > 3));
+#pragma GCC unroll 12
   for (int r = 0; r < Rows; ++r) {
     int32_t four;
     std::memcpy(&four, x + r * row_bytes, sizeof four);
     const __m512i xs = _mm512_set1_epi32(four);
     Products::add(acc[r][0], xs, w0);
-    Products::add(acc[r][1], xs, w1);
-    Products::add(acc[r][2], xs, w2);
-    Products::add(acc[r][3], xs, w3);
+    if constexpr (Vectors > 1) Products::add(acc[r][1], xs, w1);
+    if constexpr (Vectors > 2) Products::add(acc[r][2], xs, w2);
+    if constexpr (Vectors > 3) Products::add(acc[r][3], xs, w3);
   }
 }
 
 // The same over many groups, group_bytes apart in a row. Six rows fill 24 accumulators.
-template <typename Products, int Rows, typename WhatIsAhead>
-[[gnu::always_inline]] inline void accumulate(typename Products::Sum (&acc)[Rows][4],
+template <typename Products, int Rows, int Vectors, typename WhatIsAhead>
+[[gnu::always_inline]] inline void accumulate(typename Products::Sum (&acc)[Rows][Vectors],
                                               const void* rows, size_t row_bytes,
                                               size_t group_bytes, const void* weights,
                                               size_t groups, WhatIsAhead ahead) {

@@ -41,8 +41,9 @@ struct Avx2FloatProducts {
   static constexpr size_t kStretch = 256;  // inputs that are widened at a time
 
   template <size_t Rows>
-  static void tile(const float* x, size_t x_row, const T* panel, size_t in, float (*acc)[kPanel]) {
-    for (size_t o = 0; o < kPanel; o += 16) {
+  static void tile(const float* x, size_t x_row, const T* panel, size_t in, size_t width,
+                   float (*acc)[kPanel]) {
+    for (size_t o = 0; o < width; o += 16) {
       __m256 sum[Rows][2];
 #pragma GCC unroll 6
       for (size_t r = 0; r < Rows; ++r)
@@ -66,33 +67,34 @@ struct Avx2FloatProducts {
   }
 
   static void tile_of(size_t rows, const float* x, size_t x_row, const T* panel, size_t in,
-                      float (*acc)[kPanel]) {
+                      size_t width, float (*acc)[kPanel]) {
     switch (rows) {
       case 1:
-        return tile<1>(x, x_row, panel, in, acc);
+        return tile<1>(x, x_row, panel, in, width, acc);
       case 2:
-        return tile<2>(x, x_row, panel, in, acc);
+        return tile<2>(x, x_row, panel, in, width, acc);
       case 3:
-        return tile<3>(x, x_row, panel, in, acc);
+        return tile<3>(x, x_row, panel, in, width, acc);
       case 4:
-        return tile<4>(x, x_row, panel, in, acc);
+        return tile<4>(x, x_row, panel, in, width, acc);
       case 5:
-        return tile<5>(x, x_row, panel, in, acc);
+        return tile<5>(x, x_row, panel, in, width, acc);
       default:
-        return tile<6>(x, x_row, panel, in, acc);
+        return tile<6>(x, x_row, panel, in, width, acc);
     }
   }
 
-  static void products(const T* x, size_t in, size_t rows, const T* panel, float (*acc)[kPanel]) {
+  static void products(const T* x, size_t in, size_t rows, const T* panel, size_t width,
+                       float (*acc)[kPanel]) {
     if constexpr (std::is_same_v<T, float>) {
-      tile_of(rows, x, in, panel, in, acc);
+      tile_of(rows, x, in, panel, in, width, acc);
     } else {
       alignas(32) float wide[kTileRows][kStretch];
       for (size_t first = 0; first < in; first += kStretch) {
         const size_t count = in - first < kStretch ? in - first : kStretch;
         for (size_t r = 0; r < rows; ++r)
           for (size_t i = 0; i < count; ++i) wide[r][i] = widened(x[r * in + first + i]);
-        tile_of(rows, wide[0], kStretch, panel + first * kPanel, count, acc);
+        tile_of(rows, wide[0], kStretch, panel + first * kPanel, count, width, acc);
       }
     }
   }

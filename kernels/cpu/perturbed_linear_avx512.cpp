@@ -17,9 +17,11 @@ struct Fp32Products {
     sum = _mm512_fmadd_ps(floats_of(x), floats_of(w), sum);
   }
   static __m512i noise(const int8_t* noise) { return _mm512_castps_si512(noise_as_floats(noise)); }
-  static void store(const Sum (&sum)[4], float* y, size_t outputs) {
+  template <int Vectors>
+  static void store(const Sum (&sum)[Vectors], float* y, size_t outputs) {
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) _mm512_mask_storeu_ps(y + 16 * j, mask_of(outputs, j), sum[j]);
+    for (int j = 0; j < Vectors; ++j)
+      _mm512_mask_storeu_ps(y + 16 * j, mask_of(outputs, j), sum[j]);
   }
 };
 
@@ -50,8 +52,9 @@ struct WidenedBf16Products {
     const __m256i low = rounded(noise_as_floats(noise));
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), rounded(noise_as_floats(noise + 16)), 1);
   }
-  static void store(const Sum (&sum)[4], uint16_t* y, size_t outputs) {
-    for (int j = 0; j < 4; ++j)
+  template <int Vectors>
+  static void store(const Sum (&sum)[Vectors], uint16_t* y, size_t outputs) {
+    for (int j = 0; j < Vectors; ++j)
       _mm256_mask_storeu_epi16(y + 16 * j, mask_of(outputs, j), rounded(sum[j]));
   }
 };

@@ -3,7 +3,7 @@
 //
 //   Element, kInputs  of x, W and y; how many of them a vector holds
 //   noise             kInputs elements of noise as a vector of Element, exactly
-//   store             the first so many of the 64 sums of a row and a panel to y, rounded once
+//   store             the first so many of the sums of a row, in vectors, to y, rounded once
 #pragma once
 
 #include "kernels/cpu/avx512_micro_kernel.hpp"
@@ -95,19 +95,19 @@ template <typename Products, Noisy kRows, int Count>
 }
 
 // Adds the perturbations of a micro tile to its sums.
-template <typename Products, Noisy kRows, int Count>
+template <typename Products, Noisy kRows, int Count, int Vectors>
 inline void add_perturbations(const CallOf<Products>& c, size_t row, size_t first,
-                              __m512 (&acc)[Count][4]) {
+                              __m512 (&acc)[Count][Vectors]) {
   const NoisyRow* of_row = c.noise + row;
   const float* projection = c.projection + row * c.noise_rank;
   size_t at = c.noise_rank * noise_run(c.in) + first;
   for (size_t q = 0; q < c.noise_rank; ++q, at += noise_run(c.out)) {
-    __m512 noise[4];
-#pragma GCC unroll 6
+    __m512 noise[Vectors];
+#pragma GCC unroll 12
     for (int r = 0; r < Count; ++r) {
       const __m512 p = _mm512_set1_ps(projection[r * c.noise_rank + q]);
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
+      for (int j = 0; j < Vectors; ++j) {
         if (reads_noise<kRows>(r)) noise[j] = noise_as_floats(of_row[r].elements + at + 16 * j);
         acc[r][j] = _mm512_fmadd_ps(noise[j], p, acc[r][j]);
       }
@@ -115,35 +115,65 @@ inline void add_perturbations(const CallOf<Products>& c, size_t row, size_t firs
   }
 }
 
-template <typename Products, Noisy kRows, int Count>
+// The first 16 Vectors outputs of a panel, or as many of them as there are.
+template <typename Products, Noisy kRows, int Count, int Vectors>
 inline void linear_tile(const CallOf<Products>& c, size_t row, size_t first, Ahead ahead) {
   constexpr size_t kBytes = sizeof(typename Products::Element);
   const size_t outputs = c.out - first < kPanel ? c.out - first : kPanel;
-  __m512 acc[Count][4];
-#pragma GCC unroll 6
+  __m512 acc[Count][Vectors];
+#pragma GCC unroll 12
   for (int r = 0; r < Count; ++r)
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) acc[r][j] = _mm512_setzero_ps();
+    for (int j = 0; j < Vectors; ++j) acc[r][j] = _mm512_setzero_ps();
   accumulate<Products>(acc, c.x + row * c.in, kBytes * c.in, 4, c.panels + first * c.in,
                        kBytes * c.in / 4, ahead);
-  if constexpr (kRows != Noisy::no) add_perturbations<Products, kRows, Count>(c, row, first, acc);
-#pragma GCC unroll 6
+  if constexpr (kRows != Noisy::no)
+    add_perturbations<Products, kRows, Count, Vectors>(c, row, first, acc);
+#pragma GCC unroll 12
   for (int r = 0; r < Count; ++r) Products::store(acc[r], c.y + (row + r) * c.out + first, outputs);
+}
+
+// tile.operator()<Rows>(row) as for_each_micro_tile(), but with rows enough to hide the latency where
+// a tile is of one vector.
+template <int Vectors, typename Tile>
+inline void for_each_tile_of(size_t rows, const Tile& tile) {
+  size_t row = 0;
+  if constexpr (Vectors == 1)
+    for (; rows - row >= 12; row += 12) tile.template operator()<12>(row);
+  for_each_micro_tile(row, rows, tile);
 }
 
 // As in isa_avx512_linear.cpp: a tile of the first panel makes the projections of its rows beside
 // the product before it, and the tiles of a panel ask for the next one together.
+template <typename Products, Noisy kRows, int Vectors>
+void linear_panel(const CallOf<Products>& c, size_t first) {
+  const char* next = reinterpret_cast<const char*>(c.panels + (first + kPanel) * c.in);
+  const size_t panel_bytes = kPanel * c.in * sizeof(typename Products::Element);
+  for_each_tile_of<Vectors>(c.rows, [&]<int Count>(size_t row) {
+    if constexpr (kRows != Noisy::no)
+      if (first == 0) {
+        if constexpr (Count > 6) {
+          project<Products, kRows, 6>(c, row);
+          project<Products, kRows, Count - 6>(c, row + 6);
+        } else {
+          project<Products, kRows, Count>(c, row);
+        }
+      }
+    linear_tile<Products, kRows, Count, Vectors>(
+        c, row, first, {next + panel_bytes * row / c.rows, 4 * kPanel * Count / c.rows});
+  });
+}
+
 template <typename Products, Noisy kRows>
 void linear_rows(const CallOf<Products>& c) {
   for (size_t first = 0; first < c.out; first += kPanel) {
-    const char* next = reinterpret_cast<const char*>(c.panels + (first + kPanel) * c.in);
-    const size_t panel_bytes = kPanel * c.in * sizeof(typename Products::Element);
-    for_each_micro_tile(0, c.rows, [&]<int Count>(size_t row) {
-      if constexpr (kRows != Noisy::no)
-        if (first == 0) project<Products, kRows, Count>(c, row);
-      linear_tile<Products, kRows, Count>(
-          c, row, first, {next + panel_bytes * row / c.rows, 4 * kPanel * Count / c.rows});
-    });
+    const size_t outputs = c.out - first;
+    if (outputs <= 16)
+      linear_panel<Products, kRows, 1>(c, first);
+    else if (outputs <= 32)
+      linear_panel<Products, kRows, 2>(c, first);
+    else
+      linear_panel<Products, kRows, 4>(c, first);
   }
 }
 

@@ -19,10 +19,12 @@ struct Bf16Products {
   static __m512i noise(const int8_t* noise) {
     return rounded(noise_as_floats(noise), noise_as_floats(noise + 16));
   }
-  static void store(const Sum (&sum)[4], uint16_t* y, size_t outputs) {
-    for (int j = 0; j < 4; j += 2) {
+  template <int Vectors>
+  static void store(const Sum (&sum)[Vectors], uint16_t* y, size_t outputs) {
+    for (int j = 0; j < Vectors; j += 2) {
       const uint32_t low = mask_of(outputs, j), high = mask_of(outputs, j + 1);
-      _mm512_mask_storeu_epi16(y + 16 * j, high << 16 | low, rounded(sum[j], sum[j + 1]));
+      _mm512_mask_storeu_epi16(y + 16 * j, high << 16 | low,
+                               rounded(sum[j], sum[j + 1 < Vectors ? j + 1 : j]));
     }
   }
 };

@@ -24,14 +24,15 @@ inline void round_to(float value, uint16_t& to) { to = bf16_of_float(value); }
 
 template <typename T>
 struct PortableFloatProducts {
-  // acc[r][o] += x[r] . w[o] over the 64 outputs of a panel.
-  static void products(const T* x, size_t in, size_t rows, const T* panel, float (*acc)[kPanel]) {
+  // acc[r][o] += x[r] . w[o] over the first `width` outputs of a panel, sixteens of them.
+  static void products(const T* x, size_t in, size_t rows, const T* panel, size_t width,
+                       float (*acc)[kPanel]) {
     for (size_t r = 0; r < rows; ++r) {
       const T* w = panel;
       for (size_t i = 0; i < in; i += kGroup<T>, w += kGroup<T> * kPanel)
         for (size_t k = 0; k < kGroup<T>; ++k) {
           const float xs = widened(x[r * in + i + k]);
-          for (size_t o = 0; o < kPanel; ++o)
+          for (size_t o = 0; o < width; ++o)
             acc[r][o] = fused(xs, widened(w[kGroup<T> * o + k]), acc[r][o]);
         }
     }
@@ -106,15 +107,16 @@ void portable_float_linear(const PerturbedLinearCall<T>& c) {
     for (size_t tile = 0; tile < c.rows; tile += kTileRows) {
       const size_t rows = c.rows - tile < kTileRows ? c.rows - tile : kTileRows;
       const size_t outputs = c.out - first < kPanel ? c.out - first : kPanel;
+      const size_t width = (outputs + 15) / 16 * 16;
       alignas(64) float acc[kTileRows][kPanel] = {};
-      Products::products(c.x + tile * c.in, c.in, rows, c.panels + first * c.in, acc);
+      Products::products(c.x + tile * c.in, c.in, rows, c.panels + first * c.in, width, acc);
       for (size_t r = 0; r < rows; ++r) {
         const size_t row = tile + r;
         for (size_t q = 0; q < terms; ++q) {
           const int8_t* a =
               c.noise[row].elements + terms * noise_run(c.in) + q * noise_run(c.out) + first;
           const float p = c.projection[row * terms + q];
-          for (size_t o = 0; o < kPanel; ++o) acc[r][o] = fused(p, a[o], acc[r][o]);
+          for (size_t o = 0; o < width; ++o) acc[r][o] = fused(p, a[o], acc[r][o]);
         }
         T* y = c.y + row * c.out + first;
         for (size_t o = 0; o < outputs; ++o) round_to(acc[r][o], y[o]);
@@ -131,7 +133,7 @@ double portable_float_product_loop(uint64_t iterations) {
   static T panel[kPanel * kIn];
   float acc[kTileRows][kPanel] = {};
   for (uint64_t i = 0; i < iterations; ++i) {
-    Products::products(x, kIn, kTileRows, panel, acc);
+    Products::products(x, kIn, kTileRows, panel, kPanel, acc);
     asm volatile("" : : "r"(x), "r"(panel), "r"(acc) : "memory");
   }
   return 2.0 * kTileRows * kPanel * kIn * static_cast<double>(iterations);

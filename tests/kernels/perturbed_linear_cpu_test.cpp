@@ -122,6 +122,24 @@ TYPED_TEST(PerturbedLinearCpu, EveryInstructionSetGivesTheBitsOfTheOneOrder) {
     }
 }
 
+// The last panel has as many vectors as it needs, and its tiles their own numbers of rows.
+TYPED_TEST(PerturbedLinearCpu, OutputsAroundEveryVectorHaveTheOneOrder) {
+  Random random(12);
+  for (const size_t out : {1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 66, 80, 81, 97})
+    for (const size_t members : {1, 5, 11, 12, 13, 17, 24, 31})
+      for (const bool is_perturbed : {true, false}) {
+        auto layer = random_layer<TypeParam>({members, 34, out, 1 + out % 5}, random);
+        if (!is_perturbed) layer.sigma = 0;
+        expect_within_bound(layer);
+        const std::vector<TypeParam> expected = outputs_in_order(layer);
+        for (const FloatIsa<TypeParam>* isa : float_isas_of_this_machine<TypeParam>())
+          if (has_the_order(*isa)) {
+            ASSERT_EQ(outputs(*isa, layer), expected)
+                << isa->name << ": " << members << " x " << out;
+          }
+      }
+}
+
 // Also in fp32 of odd widths, which bf16 does not have.
 TEST(PerturbedLinearOrder, HoldsForEveryWidth) {
   Random random(9);
