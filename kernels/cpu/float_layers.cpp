@@ -229,16 +229,11 @@ void CpuFloatLayers::add_vector(size_t tensor, std::span<float> y) {
               y.size() == rows_.size() * length,
           "a vector with full noise or none is added to its rows");
   if (spec.is_trained()) make_noise(tensor);
-  numbers_.resize(length);
   for (size_t row = 0; row < rows_.size(); ++row) {
-    const float* w = weights(spec);
-    if (spec.is_trained() && rows_[row].sign != 0) {
-      const float s = scale(spec, rows_[row].sign);
-      formed_isa_.form(w, &s, noise_of_row(tensor, row), 0, 1, length, numbers_.data());
-      w = numbers_.data();
-    }
-    float* to = y.data() + row * length;
-    for (size_t i = 0; i < length; ++i) to[i] += w[i];
+    const bool is_perturbed = spec.is_trained() && rows_[row].sign != 0;
+    formed_isa_.add(weights(spec), scale(spec, rows_[row].sign),
+                    is_perturbed ? noise_of_row(tensor, row) : nullptr, length,
+                    y.data() + row * length);
   }
 }
 

@@ -27,6 +27,8 @@ struct FormedWeightsIsa {
   // to = w + p_0 e_0 + p_1 e_1 + ..., from the left, over n weights; e_q are `stride` elements apart.
   void (*form)(const float* w, const float* p, const int8_t* elements, size_t stride, size_t terms,
                size_t n, float* to);
+  // to += w + p e, formed as there; without elements to += w.
+  void (*add)(const float* w, float p, const int8_t* elements, size_t n, float* to);
 };
 
 const FormedWeightsIsa& formed_weights_isa_scalar();

@@ -36,9 +36,16 @@ inline void form_weights(const float* w, const float* p, const int8_t* elements,
     for (size_t i = 0; i < n; ++i) to[i] = fused(p[q], elements[i], to[i]);
 }
 
+inline void add_formed(const float* w, float p, const int8_t* elements, size_t n, float* to) {
+  if (elements == nullptr)
+    for (size_t i = 0; i < n; ++i) to[i] += w[i];
+  else
+    for (size_t i = 0; i < n; ++i) to[i] += fused(p, elements[i], w[i]);
+}
+
 template <size_t Outputs>
 constexpr FormedWeightsIsa formed_weights_isa() {
-  return {.linear = linear_with_full_noise<Outputs>, .form = form_weights};
+  return {.linear = linear_with_full_noise<Outputs>, .form = form_weights, .add = add_formed};
 }
 
 }  // namespace
