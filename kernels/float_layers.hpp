@@ -55,6 +55,8 @@ class FloatLayers {
   virtual void embed(size_t tensor, std::span<const uint32_t> index, std::span<float> y) = 0;
   // y [rows, length] += the members' vector.
   virtual void add_vector(size_t tensor, std::span<float> y) = 0;
+  // add_vector() and then tanh(), in one pass.
+  virtual void add_vector_and_tanh(size_t tensor, std::span<float> y) = 0;
 
   // Each element's hyperbolic tangent, within 5 units in the last place; NaN stays.
   virtual void tanh(std::span<float> y) = 0;

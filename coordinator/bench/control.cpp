@@ -30,7 +30,7 @@ constexpr float kSigma = 0.05f;
 
 // Seconds by what layers do; the noise of a tensor is made by whichever call uses it first.
 struct LayerTimes {
-  double begin = 0, linear = 0, add_vector = 0, activation = 0;
+  double begin = 0, linear = 0, activation = 0;
 };
 
 // Float layers that are timed.
@@ -49,7 +49,10 @@ class TimedLayers final : public FloatLayers {
     layers_->embed(tensor, index, y);
   }
   void add_vector(size_t tensor, std::span<float> y) override {
-    timed(times_.add_vector, [&] { layers_->add_vector(tensor, y); });
+    timed(times_.activation, [&] { layers_->add_vector(tensor, y); });
+  }
+  void add_vector_and_tanh(size_t tensor, std::span<float> y) override {
+    timed(times_.activation, [&] { layers_->add_vector_and_tanh(tensor, y); });
   }
   void tanh(std::span<float> y) override {
     timed(times_.activation, [&] { layers_->tanh(y); });
@@ -244,11 +247,9 @@ void measure_environment(const std::string& name, const Settings& settings, Repo
     const Stopwatch watch;
     const double steps = watched.run(), all = watch.elapsed_s();
     shares["products"].push_back(times.linear / all);
-    shares["biases"].push_back(times.add_vector / all);
     shares["activations"].push_back(times.activation / all);
     shares["begin"].push_back(times.begin / all);
-    shares["rest"].push_back(
-        1 - (times.linear + times.add_vector + times.activation + times.begin) / all);
+    shares["rest"].push_back(1 - (times.linear + times.activation + times.begin) / all);
     return steps;
   });
   turns.add("environment", [&] { return walk.run(400); });
@@ -291,8 +292,7 @@ void measure_environment(const std::string& name, const Settings& settings, Repo
     report.row(row, "% of a rollout", rate, 100, "of a rollout", rate.median);
   };
   share("products", "products, projections, noise of matrices");
-  share("biases", "biases and their noise");
-  share("activations", "activations");
+  share("activations", "biases, their noise, and activations");
   share("begin", "begin");
   share("rest", "environment, and what is around it");
   const auto forward = [&](const std::string& what, const std::string& row,

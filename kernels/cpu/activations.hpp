@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/cpu/perturbed_linear.hpp"
 
@@ -11,6 +12,8 @@ namespace eggroll::cpu {
 
 struct ActivationsIsa {
   void (*tanh)(float* y, size_t n);
+  // tanh of y + (w + p e), as FormedWeightsIsa::add forms it.
+  void (*add_and_tanh)(const float* w, float p, const int8_t* elements, size_t n, float* y);
   // FloatLayers::normalise of one row of n.
   void (*normalise)(float* y, size_t n);
 };

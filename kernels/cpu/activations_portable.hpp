@@ -31,6 +31,14 @@ inline void tanh_of_each(float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = tanh_of(y[i]);
 }
 
+inline void add_and_tanh_of_each(const float* w, float p, const int8_t* elements, size_t n,
+                                 float* y) {
+  if (elements == nullptr)
+    for (size_t i = 0; i < n; ++i) y[i] = tanh_of(y[i] + w[i]);
+  else
+    for (size_t i = 0; i < n; ++i) y[i] = tanh_of(y[i] + fused(p, elements[i], w[i]));
+}
+
 // Sixteen sums side by side, then halves onto each other.
 template <typename Term>
 float sum_of_terms(size_t n, const Term& term) {
@@ -54,7 +62,7 @@ inline void normalise_row(float* y, size_t n) {
 }
 
 constexpr ActivationsIsa portable_activations_isa() {
-  return {.tanh = tanh_of_each, .normalise = normalise_row};
+  return {.tanh = tanh_of_each, .add_and_tanh = add_and_tanh_of_each, .normalise = normalise_row};
 }
 
 }  // namespace

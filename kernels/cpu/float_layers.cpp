@@ -222,7 +222,8 @@ void CpuFloatLayers::embed(size_t tensor, std::span<const uint32_t> index, std::
   }
 }
 
-void CpuFloatLayers::add_vector(size_t tensor, std::span<float> y) {
+template <typename Add>
+void CpuFloatLayers::add_to_rows(size_t tensor, std::span<float> y, const Add& add) {
   const TensorSpec& spec = float_tensor(tensor);
   const size_t length = spec.size();
   require(spec.role == Role::vector && spec.noise != Noise::low_rank &&
@@ -231,10 +232,17 @@ void CpuFloatLayers::add_vector(size_t tensor, std::span<float> y) {
   if (spec.is_trained()) make_noise(tensor);
   for (size_t row = 0; row < rows_.size(); ++row) {
     const bool is_perturbed = spec.is_trained() && rows_[row].sign != 0;
-    formed_isa_.add(weights(spec), scale(spec, rows_[row].sign),
-                    is_perturbed ? noise_of_row(tensor, row) : nullptr, length,
-                    y.data() + row * length);
+    add(weights(spec), scale(spec, rows_[row].sign),
+        is_perturbed ? noise_of_row(tensor, row) : nullptr, length, y.data() + row * length);
   }
+}
+
+void CpuFloatLayers::add_vector(size_t tensor, std::span<float> y) {
+  add_to_rows(tensor, y, formed_isa_.add);
+}
+
+void CpuFloatLayers::add_vector_and_tanh(size_t tensor, std::span<float> y) {
+  add_to_rows(tensor, y, activations_isa_.add_and_tanh);
 }
 
 void CpuFloatLayers::tanh(std::span<float> y) { activations_isa_.tanh(y.data(), y.size()); }

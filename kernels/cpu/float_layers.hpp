@@ -24,6 +24,7 @@ class CpuFloatLayers final : public FloatLayers {
   void linear(size_t tensor, std::span<const float> x, std::span<float> y) override;
   void embed(size_t tensor, std::span<const uint32_t> index, std::span<float> y) override;
   void add_vector(size_t tensor, std::span<float> y) override;
+  void add_vector_and_tanh(size_t tensor, std::span<float> y) override;
   void tanh(std::span<float> y) override;
   void normalise(size_t cols, std::span<float> y) override;
   void materialise(size_t tensor, const RowNoise& row, std::span<float> to) override;
@@ -61,6 +62,9 @@ class CpuFloatLayers final : public FloatLayers {
   const int8_t* noise_of_row(size_t tensor, size_t row) const;
   template <typename Body>
   void for_each_stretch(const TensorSpec& tensor, const Body& body) const;
+  // add: of a FormedWeightsIsa or an ActivationsIsa.
+  template <typename Add>
+  void add_to_rows(size_t tensor, std::span<float> y, const Add& add);
   // Elements of a row of a tensor with full noise.
   const int8_t* some_elements(size_t tensor, uint32_t pair, size_t first, size_t count);
 

@@ -215,6 +215,46 @@ TEST_P(FloatLayersOn, HaveTheBitsOfTheOneOrder) {
       }
 }
 
+TEST_P(FloatLayersOn, WriteTheirOutputsAndNothingBeside) {
+  constexpr size_t kMargin = 80;
+  constexpr float kGuard = 77;
+  Random random(10);
+  for (const uint32_t out : {1, 2, 3, 15, 16, 17, 31, 33, 63, 64, 66, 130})
+    for (const size_t count : {1, 6, 13, 26}) {
+      Model model(GetParam(), 17, out, 1, random);
+      const std::vector<RowNoise> rows = some_rows(count, random);
+      const std::vector<float> x = normal_numbers(count * 17, random);
+      model.layers->begin(kEpoch, kSigma, rows);
+      std::vector<float> room(count * out + 2 * kMargin, kGuard);
+      const auto y = std::span(room).subspan(kMargin, count * out);
+      const auto expect_guards = [&] {
+        for (size_t i = 0; i < kMargin; ++i)
+          ASSERT_TRUE(room[i] == kGuard && room[room.size() - 1 - i] == kGuard) << out;
+      };
+      for (const size_t tensor : {kMatrix, kFullMatrix, kFrozen}) {
+        model.layers->linear(tensor, x, y);
+        expect_guards();
+        for (size_t i = 0; i < count; ++i)
+          ASSERT_EQ(std::vector<float>(y.begin() + i * out, y.begin() + (i + 1) * out),
+                    model.oracle.linear(tensor, rows[i], x.data() + i * 17))
+              << out << " outputs, row " << i << " of " << count;
+      }
+      for (const size_t tensor : {kVector, kConstant}) {
+        const std::vector<float> before(y.begin(), y.end());
+        std::vector<float> expected = before;
+        model.layers->add_vector(tensor, expected);
+        model.layers->add_vector(tensor, y);
+        expect_guards();
+        ASSERT_TRUE(std::ranges::equal(y, expected));
+        model.layers->tanh(expected);
+        std::ranges::copy(before, y.begin());
+        model.layers->add_vector_and_tanh(tensor, y);
+        expect_guards();
+        ASSERT_TRUE(std::ranges::equal(y, expected)) << out;
+      }
+    }
+}
+
 // With u = 2^-24: |error| <= (in + r + 4) u (sum over the sizes of the terms), as in
 // perturbed_linear.hpp.
 TEST_P(FloatLayersOn, AreWithinTheirBoundOfFormedWeightsInDoublePrecision) {
@@ -424,6 +464,7 @@ TEST_P(FloatLayersOn, RefuseWhatDoesNotFit) {
   EXPECT_THROW(layers.embed(kEmbedding, std::vector<uint32_t>{1}, x), Error);
   EXPECT_THROW(layers.embed(kMatrix, std::vector<uint32_t>{1, 2}, x), Error);
   EXPECT_THROW(layers.add_vector(kVector, x), Error);
+  EXPECT_THROW(layers.add_vector_and_tanh(kVector, x), Error);
   EXPECT_THROW(layers.add_vector(kMatrix, y), Error);
   EXPECT_THROW(layers.materialise(kMatrix, {}, x), Error);
 }

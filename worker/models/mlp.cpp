@@ -31,8 +31,9 @@ void start_mlp(const ParameterLayout& layout, const MlpShape& shape, size_t firs
   }
 }
 
-void Mlp::activate(FloatLayers& layers, std::span<float> values) const {
-  if (shape_.activation == Activation::tanh) return layers.tanh(values);
+void Mlp::activate(FloatLayers& layers, size_t bias, std::span<float> values) const {
+  if (shape_.activation == Activation::tanh) return layers.add_vector_and_tanh(bias, values);
+  layers.add_vector(bias, values);
   if (shape_.activation == Activation::pqn) layers.normalise(shape_.width, values);
   for (float& value : values) value = value < 0 ? 0 : value;  // NaN stays
 }
@@ -42,8 +43,7 @@ void Mlp::run(FloatLayers& layers, size_t rows, std::span<const float> x, std::s
     std::vector<float>& values = hidden_[layer % 2];
     values.resize(rows * shape_.width);
     layers.linear(first_ + 2 * layer, x, values);
-    layers.add_vector(first_ + 2 * layer + 1, values);
-    activate(layers, values);
+    activate(layers, first_ + 2 * layer + 1, values);
     x = values;
   }
   layers.linear(first_ + 2 * shape_.layers, x, y);

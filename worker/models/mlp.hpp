@@ -45,7 +45,8 @@ class Mlp {
   void run(FloatLayers& layers, size_t rows, std::span<const float> x, std::span<float> y);
 
  private:
-  void activate(FloatLayers& layers, std::span<float> values) const;
+  // With its bias.
+  void activate(FloatLayers& layers, size_t bias, std::span<float> values) const;
 
   const MlpShape shape_;
   const size_t first_;
