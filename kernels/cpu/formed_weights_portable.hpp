@@ -8,59 +8,61 @@
 namespace eggroll::cpu {
 namespace {
 
-// Outputs: summed together, enough to hide the latency, few enough for registers.
+// Outputs from the first on: summed together, enough to hide the latency, few enough for registers.
 template <size_t Outputs>
-void linear_row_with_full_noise(const FullNoiseCall& c, size_t row) {
+void linear_row_with_full_noise(const FullNoiseCall& c, size_t row, size_t first) {
   static_assert(kPanel % Outputs == 0);
   const auto [elements, scale] = c.noise[row];
-  for (size_t first = 0; first < c.out; first += Outputs) {
-    const size_t at = first / kPanel * kPanel * c.in + first % kPanel;
-    const float* w = c.panels + at;
-    const int8_t* e = elements + at;
-    float sum[Outputs] = {};
-    for (size_t i = 0; i < c.in; ++i, w += kPanel, e += kPanel) {
-      const float x = c.x[row * c.in + i];
-      for (size_t o = 0; o < Outputs; ++o) sum[o] = fused(x, fused(scale, e[o], w[o]), sum[o]);
-    }
-    for (size_t o = 0; o < Outputs && first + o < c.out; ++o) c.y[row * c.out + first + o] = sum[o];
+  const size_t at = first / kPanel * kPanel * c.in + first % kPanel;
+  const float* w = c.panels + at;
+  const int8_t* e = elements + at;
+  float sum[Outputs] = {};
+  for (size_t i = 0; i < c.in; ++i, w += kPanel, e += kPanel) {
+    const float x = c.x[row * c.in + i];
+    for (size_t o = 0; o < Outputs; ++o) sum[o] = fused(x, fused(scale, e[o], w[o]), sum[o]);
   }
+  for (size_t o = 0; o < Outputs && first + o < c.out; ++o) c.y[row * c.out + first + o] = sum[o];
 }
 
 // Two rows with the same noise: weights and elements are read once.
 template <size_t Outputs>
-void linear_pair_with_full_noise(const FullNoiseCall& c, size_t row) {
-  const int8_t* elements = c.noise[row].elements;
+void linear_pair_with_full_noise(const FullNoiseCall& c, size_t row, size_t first) {
   const float scale0 = c.noise[row].scale, scale1 = c.noise[row + 1].scale;
   const float *x0 = c.x + row * c.in, *x1 = x0 + c.in;
   float *y0 = c.y + row * c.out, *y1 = y0 + c.out;
-  for (size_t first = 0; first < c.out; first += Outputs) {
-    const size_t at = first / kPanel * kPanel * c.in + first % kPanel;
-    const float* w = c.panels + at;
-    const int8_t* e = elements + at;
-    float sum0[Outputs] = {}, sum1[Outputs] = {};
-    for (size_t i = 0; i < c.in; ++i, w += kPanel, e += kPanel) {
-      const float input0 = x0[i], input1 = x1[i];
-      for (size_t o = 0; o < Outputs; ++o) {
-        const float element = e[o];
-        sum0[o] = fused(input0, fused(scale0, element, w[o]), sum0[o]);
-        sum1[o] = fused(input1, fused(scale1, element, w[o]), sum1[o]);
-      }
+  const size_t at = first / kPanel * kPanel * c.in + first % kPanel;
+  const float* w = c.panels + at;
+  const int8_t* e = c.noise[row].elements + at;
+  float sum0[Outputs] = {}, sum1[Outputs] = {};
+  for (size_t i = 0; i < c.in; ++i, w += kPanel, e += kPanel) {
+    const float input0 = x0[i], input1 = x1[i];
+    for (size_t o = 0; o < Outputs; ++o) {
+      const float element = e[o];
+      sum0[o] = fused(input0, fused(scale0, element, w[o]), sum0[o]);
+      sum1[o] = fused(input1, fused(scale1, element, w[o]), sum1[o]);
     }
-    for (size_t o = 0; o < Outputs && first + o < c.out; ++o) {
-      y0[first + o] = sum0[o];
-      y1[first + o] = sum1[o];
-    }
+  }
+  for (size_t o = 0; o < Outputs && first + o < c.out; ++o) {
+    y0[first + o] = sum0[o];
+    y1[first + o] = sum1[o];
   }
 }
 
+// Outputs at a time; of whole panels sixteen where no more are left.
 template <size_t Outputs>
 void linear_with_full_noise(const FullNoiseCall& c) {
+  constexpr size_t kFew = Outputs == kPanel ? 16 : Outputs;
   for (size_t row = 0; row < c.rows;) {
     const bool is_pair = row + 1 < c.rows && c.noise[row + 1].elements == c.noise[row].elements;
-    if (is_pair)
-      linear_pair_with_full_noise<Outputs>(c, row);
-    else
-      linear_row_with_full_noise<Outputs>(c, row);
+    for (size_t first = 0; first < c.out; first += Outputs) {
+      const bool are_few = c.out - first <= kFew;
+      if (is_pair)
+        are_few ? linear_pair_with_full_noise<kFew>(c, row, first)
+                : linear_pair_with_full_noise<Outputs>(c, row, first);
+      else
+        are_few ? linear_row_with_full_noise<kFew>(c, row, first)
+                : linear_row_with_full_noise<Outputs>(c, row, first);
+    }
     row += is_pair ? 2 : 1;
   }
 }
