@@ -36,7 +36,7 @@ std::string usage() {
   for (const eggroll::VerbEntry& verb : eggroll::verbs())
     add(verb.name, "--checkpoint PATH ...", fmt::format("{} (task {})", verb.help, verb.tasks));
   add("inspect", "--checkpoint PATH", "what is in a checkpoint");
-  add("bench", "WHAT ...", "what the kernels do on this machine; --help lists what there is");
+  add("bench", "WHAT ...", "what kernels do on this machine; --help lists them");
   return text + "\neggroll COMMAND --help lists a command's options.\n";
 }
 

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """Draws the learning curves of one or more runs from their metrics.jsonl.
 
-  deploy/plot.py RUN [RUN ...] -o curves.png [--x seconds|generations|tokens] [--reference NAME=BITS ...]
+  deploy/plot.py RUN [RUN ...] -o curves.png [--x seconds|generations|tokens|steps] [--reference NAME=VALUE ...]
 
-RUN is a run folder or a metrics.jsonl. Of each run two curves in bits per byte: validation (exact, of the unperturbed model), and
-training (integer score of the perturbed members, averaged over stretches of the run). Seconds of a resumed run add up.
+RUN is a run folder or a metrics.jsonl; all of one task. Of each run two curves: the unperturbed model, and the perturbed members
+(averaged over stretches of the run). Of language models in bits per byte, exact and by integer score; of policies the return; of
+other models the loss of the unperturbed one. Seconds of a resumed run add up.
 """
 
 import argparse
@@ -12,8 +13,24 @@ import json
 import math
 import os
 import sys
+from dataclasses import dataclass
 
 STRETCHES = 200  # points of a training curve; each is the mean over the generations of its stretch
+
+
+@dataclass
+class Task:
+    """What is drawn of a task: keys of metrics.jsonl."""
+    label: str
+    validation: str
+    training: str | None
+    members: str = ""
+    is_loss: bool = True
+
+
+LM = Task("bits per byte", "validation_bits_per_byte", "train_integer_bits_per_byte", "training (integer score)")
+CONTROL = Task("return", "return", "fitness_mean", "members", is_loss=False)
+OTHER = Task("loss", "loss", None)
 
 
 class Refusal(Exception):
@@ -34,7 +51,7 @@ def read_records(path):
         for number, line in enumerate(file, 1):
             try:
                 record = json.loads(line)
-                record["generation"] + record["elapsed_s"] + record["train_integer_bits_per_byte"]
+                record["generation"] + record["elapsed_s"]
             except (ValueError, KeyError, TypeError):
                 if not line.endswith("\n"):
                     break
@@ -43,6 +60,13 @@ def read_records(path):
     if not records:
         raise Refusal(f"{path}: holds no record yet")
     return records
+
+
+def task_of(records):
+    for task, key in ((LM, LM.training), (CONTROL, "episode_steps")):
+        if key in records[0]:
+            return task
+    return OTHER
 
 
 def tokens_per_generation(path):
@@ -68,6 +92,14 @@ def positions(records, axis, path):
     if axis == "tokens":
         tokens = tokens_per_generation(path)
         return [record["generation"] * tokens for record in records]
+    if axis == "steps":
+        if task_of(records) is not CONTROL:
+            raise Refusal(f"x = steps: {path} is none of a policy")
+        steps, so_far = [], 0
+        for record in records:
+            so_far += record["steps"]
+            steps.append(so_far)
+        return steps
     # The clock of a resumed run starts anew.
     seconds, before, last = [], 0.0, 0.0
     for record in records:
@@ -78,20 +110,22 @@ def positions(records, axis, path):
     return seconds
 
 
-def training_curve(x, records):
-    length = math.ceil(len(records) / STRETCHES)
+def training_curve(x, records, key):
+    # A generation in which nobody had a value has no mean.
+    pairs = [(at, record[key]) for at, record in zip(x, records) if record.get(key) is not None] if key else []
+    x, records = [at for at, _ in pairs], [value for _, value in pairs]
+    length = max(1, math.ceil(len(records) / STRETCHES))
     xs, ys = [], []
     for first in range(0, len(records), length):
         stretch = records[first:first + length]
         xs.append(x[first + len(stretch) // 2])
-        ys.append(sum(record["train_integer_bits_per_byte"] for record in stretch) / len(stretch))
+        ys.append(sum(stretch) / len(stretch))
     return xs, ys
 
 
-def validation_curve(x, records):
-    points = [(at, record["validation_bits_per_byte"]) for at, record in zip(x, records)
-              if "validation_bits_per_byte" in record]
-    return [at for at, _ in points], [bits for _, bits in points]
+def validation_curve(x, records, key):
+    points = [(at, record[key]) for at, record in zip(x, records) if record.get(key) is not None]
+    return [at for at, _ in points], [value for _, value in points]
 
 
 def reference(text):
@@ -101,7 +135,7 @@ def reference(text):
     except ValueError:
         value = math.nan
     if not equals or not name or not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text}: allowed is NAME=BITS, such as bigram=3.32")
+        raise argparse.ArgumentTypeError(f"{text}: allowed is NAME=VALUE, such as bigram=3.32")
     return name, value
 
 
@@ -122,12 +156,22 @@ def labels_of(runs):
 
 def draw(arguments):
     # Everything is read before anything is drawn, so an error leaves no picture.
-    curves = []
+    curves, tasks = [], []
     for run, label in zip(arguments.run, labels_of(arguments.run)):
         path = find_metrics(run)
         records = read_records(path)
         x = positions(records, arguments.x, path)
-        curves.append((label, validation_curve(x, records), training_curve(x, records)))
+        task = task_of(records)
+        tasks.append(task)
+        if task is not tasks[0]:
+            raise Refusal(f"{run}: its task has a {task.label}, that of {arguments.run[0]} {tasks[0].label}")
+        validation, training = validation_curve(x, records, task.validation), training_curve(x, records, task.training)
+        if not validation[0] and not training[0]:
+            raise Refusal(f"{run}: holds no {task.label} yet")
+        curves.append((label, validation, training))
+    task = tasks[0]
+    if arguments.top and not task.is_loss:
+        raise Refusal(f"top = {arguments.top:g}: allowed for losses; this is a return")
 
     try:
         import matplotlib
@@ -140,7 +184,8 @@ def draw(arguments):
     ends, highest = [], 0.0  # where each curve is lowest: all of these are in the picture
     for number, (label, validation, training) in enumerate(curves):
         color = f"C{number % 10}"
-        axes.plot(*training, color=color, linewidth=1, alpha=0.45, label=f"{label}: training (integer score)")
+        if training[0]:
+            axes.plot(*training, color=color, linewidth=1, alpha=0.45, label=f"{label}: {task.members}")
         if validation[0]:
             axes.plot(*validation, color=color, linewidth=1.6, marker=".", markersize=4, label=f"{label}: validation")
         ends.append(min(training[1] + validation[1]))
@@ -150,16 +195,17 @@ def draw(arguments):
         axes.axhline(value, color="0.4", linewidth=1, linestyle=style, label=f"{name}: {value:g}")
         ends.append(value)
         highest = max(highest, value)
-    lowest = min(ends)
-    top = arguments.top if arguments.top else min(highest, max(ends) + 1)
-    if top <= lowest:
-        raise Refusal(f"top = {top:g}: the lowest point of the picture is {lowest:.3f}")
-    axes.set_ylim(lowest - 0.05 * (top - lowest), top)
+    if task is LM or arguments.top:
+        lowest = min(ends)
+        top = arguments.top if arguments.top else min(highest, max(ends) + 1)
+        if top <= lowest:
+            raise Refusal(f"top = {top:g}: the lowest point of the picture is {lowest:.3f}")
+        axes.set_ylim(lowest - 0.05 * (top - lowest), top)
     axes.set_xlabel({"seconds": "elapsed seconds", "generations": "generations",
-                     "tokens": "tokens evaluated (population x bytes read)"}[arguments.x])
+                     "tokens": "tokens evaluated (population x bytes read)", "steps": "environment steps"}[arguments.x])
     if arguments.log:
         axes.set_xscale("log")
-    axes.set_ylabel("bits per byte")
+    axes.set_ylabel(task.label)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.tight_layout()
@@ -182,13 +228,13 @@ def draw(arguments):
 
 def main():
     parser = argparse.ArgumentParser(prog="deploy/plot.py", allow_abbrev=False,
-                                     description="Learning curves of one or more runs, in bits per byte.")
+                                     description="Learning curves of one or more runs.")
     parser.add_argument("run", nargs="+", metavar="RUN", help="run folder, or its metrics.jsonl")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="picture to write: .png, .svg, .pdf")
-    parser.add_argument("--x", choices=["seconds", "generations", "tokens"], default="seconds", help="what goes to the right (seconds)")
+    parser.add_argument("--x", choices=["seconds", "generations", "tokens", "steps"], default="seconds", help="what goes to the right (seconds)")
     parser.add_argument("--log", action="store_true", help="logarithmic to the right")
     parser.add_argument("--top", type=bits, metavar="BITS", help="top of the picture (1 above where the highest curve ends)")
-    parser.add_argument("--reference", type=reference, action="append", default=[], metavar="NAME=BITS",
+    parser.add_argument("--reference", type=reference, action="append", default=[], metavar="NAME=VALUE",
                         help="a level line; may be given several times")
     try:
         draw(parser.parse_args())

@@ -229,7 +229,7 @@ int rollout(const RolloutSettings& settings, Trained& trained) {
 
 Verb rollout_verb() {
   return {.name = "rollout",
-          .help = "one episode of a policy, a JSON record a step, and how it looks",
+          .help = "an episode of a policy, and how it looks",
           .takes_threads = false,
           .prepare = [](Options& to) -> std::function<int(Trained&)> {
             auto settings = std::make_shared<RolloutSettings>();

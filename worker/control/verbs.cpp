@@ -100,7 +100,7 @@ std::function<int(Trained&)> prepare_evaluate(Options& to) {
 
 std::vector<Verb> control_verbs() {
   return {{.name = "evaluate",
-           .help = "return of the unperturbed policy, or loss of the language model on a text",
+           .help = "how good the unperturbed model is",
            .takes_threads = true,
            .prepare = prepare_evaluate},
           rollout_verb()};

@@ -183,7 +183,7 @@ std::function<int(Trained&)> prepare_sample(Options& to) {
 
 std::vector<Verb> lm_verbs() {
   return {{.name = "evaluate",
-           .help = "bits per byte of the unperturbed model on a text",
+           .help = "how good the unperturbed model is",
            .takes_threads = true,
            .prepare = prepare_evaluate},
           {.name = "sample",
