@@ -26,10 +26,15 @@ ranks=${EGGROLL_RANKS:-1}
 "$here/build.sh" cpu eggroll
 
 run=$top/runs/$env-$(date +%Y%m%d-%H%M%S)
+arguments=("$@")
+for i in "${!arguments[@]}"; do
+  [[ ${arguments[i]} == --run=* ]] && run=${arguments[i]#*=} && unset 'arguments[i]' && break
+  [[ ${arguments[i]} == --run ]] && run=${arguments[i + 1]:?control: --run: a folder is missing} && unset 'arguments[i]' 'arguments[i+1]' && break
+done
 launch=()
 ((ranks > 1)) && launch=(mpirun -np "$ranks")
-echo "training: ${launch[*]:+${launch[*]} }build/eggroll train --config $config --run $run $*"
-"${launch[@]}" "$top/build/eggroll" train --config "$config" --run "$run" "$@"
+echo "training: ${launch[*]:+${launch[*]} }build/eggroll train --config $config --run $run ${arguments[*]}"
+"${launch[@]}" "$top/build/eggroll" train --config "$config" --run "$run" "${arguments[@]}"
 echo
 "$top/build/eggroll" evaluate --checkpoint "$run" --episodes 100
 "$top/build/eggroll" rollout --checkpoint "$run" --render "$run/episode.gif" >"$run/episode.jsonl"

@@ -86,7 +86,7 @@ def experiment(program, task, trials, seeds, folder, pool):
     found = {}
     for way in WAYS:
         results = [jobs[way, t].result() for t in range(trials)]
-        best = max(results, key=lambda each: each["return"])
+        best = max(results, key=lambda each: -math.inf if each["return"] is None else each["return"])
         print(f"{task}, {way}: best of {trials}: sigma {best['sigma']:.3f}, learning rate {best['learning_rate']:.3f}, "
               f"return {best['return']:.1f}", flush=True)
         found[way] = {"trials": results,

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <system_error>
 #include <unordered_map>
 #include <vector>
 
@@ -205,7 +206,8 @@ std::unique_ptr<Animation::Writer> writer_of(const std::string& path, uint32_t w
         fmt::format("{}: allowed are FILE.gif, an animation, and FILE.png, a file a frame",
                     shown_or_quotes(path)));
   const fs::path folder = fs::path(path).parent_path();
-  if (!folder.empty() && !fs::is_directory(folder))
+  std::error_code error;
+  if (!folder.empty() && !fs::is_directory(folder, error))
     throw ConfigError(fmt::format("{}: there is no such folder", shown(path)));
   if (kind == ".png") return std::make_unique<PngWriter>(path);
   if (frames_per_second < 1 || frames_per_second > 50)

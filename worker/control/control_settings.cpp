@@ -8,8 +8,9 @@ void ControlSettings::declare(Options& to) {
       "allowed are " + environments_text();
   to.path("model-dir", of_env.model_dir, "PATH",
           "folder of MJCF files in place of those that the program brings (MuJoCo)");
-  to.flag("full-observations", of_env.full_observations,
-          "Ant-v5, Humanoid-v5: contact forces and more, as Gymnasium has them");
+  to.flag(
+      "full-observations", of_env.full_observations,
+      "Ant-v5, Humanoid-v5, HumanoidStandup-v5: contact forces and more, as Gymnasium has them");
   to.begin(OptionGroup::model);
   to.number("layers", layers, 0, 64, "hidden layers of the policy; 0: a linear one");
   to.number("width", width, 1, 16384, "units of a hidden layer");

@@ -15,11 +15,12 @@ constexpr size_t kSlots = 64;  // of a thread: rows enough for a product, few en
 
 // Counts of a validation: integers, so shares of ranks add up exactly.
 enum ValidationCount : size_t { kReturns, kSquares, kValidated, kValidationSteps };
-constexpr int kReturnBits = 20, kSquareBits = 4;
+constexpr int kReturnBits = 20, kSquareBits = 10;
 constexpr int64_t kOneFailed = int64_t{1} << 32;  // in kValidated, beside those that did not
 
+// A hundred thousand of them fit 64 bits.
 int64_t in_units(double value, int bits) {
-  const double most = std::ldexp(1.0, 52 - bits);
+  const double most = std::ldexp(1.0, 46 - bits);
   return std::llround(std::ldexp(std::clamp(value, -most, most), bits));
 }
 
@@ -77,7 +78,7 @@ class ControlTask final : public Task {
     });
     Tally tally;
     for (const auto& [number, result] : episodes.finished()) {
-      if (result.failed) {  // of no return
+      if (result.failed || !std::isfinite(result.total)) {  // of no return
         tally[kValidated] += kOneFailed;
         continue;
       }

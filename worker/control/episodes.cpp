@@ -41,7 +41,9 @@ std::optional<Episode> MemberEpisodes::next(bool may_wait) {
 }
 
 bool MemberEpisodes::take_tiles() {
-  const std::optional<PairRange> taken = pairs_.take(kTilePairs);
+  // Of tiles that are handed out one by one a thread has as many in hand as it has rows for.
+  const std::optional<PairRange> taken =
+      pairs_.take(pairs_.known() == 0 ? 2 * kTilePairs : kTilePairs);
   if (!taken) {
     has_more_ = false;
     return false;

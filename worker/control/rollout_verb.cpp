@@ -9,8 +9,10 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <system_error>
 
 #include "common/check.hpp"
+#include "common/options.hpp"
 #include "worker/control/animation.hpp"
 #include "worker/control/control_policy.hpp"
 #include "worker/control/environment_types.hpp"
@@ -70,11 +72,13 @@ bool is_action(std::span<const float> numbers, const EnvironmentSpec& spec) {
 }
 
 std::vector<std::vector<float>> read_actions(const std::string& path, const EnvironmentSpec& spec) {
-  if (std::filesystem::is_directory(path))
-    throw ConfigError(fmt::format("actions = {}: is a folder, needed is a file", path));
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    throw ConfigError(fmt::format("actions = {}: is a folder, needed is a file", shown(path)));
   std::ifstream file(path);
   if (!file)
-    throw ConfigError(fmt::format("actions = {}: cannot be read: {}", path, std::strerror(errno)));
+    throw ConfigError(
+        fmt::format("actions = {}: cannot be read: {}", shown(path), std::strerror(errno)));
   std::vector<std::vector<float>> actions;
   int line_number = 0;
   for (std::string line; std::getline(file, line);) {
@@ -83,7 +87,7 @@ std::vector<std::vector<float>> read_actions(const std::string& path, const Envi
     const auto action = action_of(line);
     if (!action) continue;
     if (!is_action(*action, spec))
-      throw ConfigError(fmt::format("actions = {}: line {} is no action of {}; {}", path,
+      throw ConfigError(fmt::format("actions = {}: line {} is no action of {}; {}", shown(path),
                                     line_number, spec.name, allowed_actions(spec)));
     actions.push_back(*action);
   }
@@ -198,7 +202,7 @@ int rollout(const RolloutSettings& settings, Trained& trained) {
     given = episodes.next(false);
     if (!replay(actions, control, *given, settings.steps, [](const StepSeen&) {}))
       throw ConfigError(fmt::format("actions = {}: ends after {} action{}, and the episode goes on",
-                                    settings.actions, actions.size(),
+                                    shown(settings.actions), actions.size(),
                                     actions.size() == 1 ? "" : "s"));
   }
   Recorder recorder(settings, spec);

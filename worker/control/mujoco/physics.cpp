@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/check.hpp"
+#include "common/options.hpp"
 #include "worker/control/mujoco/embedded_models.hpp"
 
 namespace eggroll {
@@ -123,7 +124,7 @@ PhysicsModel::PhysicsModel(const std::string& file_name, const std::filesystem::
     model_.reset(load(file_name, files.get(), title_));
   } else {
     const std::filesystem::path path = folder / file_name;
-    title_ = "model file " + path.string();
+    title_ = "model file " + shown(path.string());
     const std::string text = text_of(path, title_);
     digest_ = fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
     model_.reset(load(path.string(), nullptr, title_));  // may name files beside it
