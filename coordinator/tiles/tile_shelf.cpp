@@ -14,9 +14,19 @@ std::optional<PairRange> TileShelf::take(uint64_t at_most) {
   const size_t tiles = std::min(std::max<size_t>(1, at_most / kTilePairs),
                                 (waiting_.size() + asking_ - 1) / asking_);
   --asking_;
+  return take_waiting(tiles);
+}
+
+std::optional<PairRange> TileShelf::take_ready(uint64_t at_most) {
+  const std::lock_guard lock(mutex_);
+  if (waiting_.size() <= asking_) return std::nullopt;  // those that wait have nothing to do
+  return take_waiting(std::max<size_t>(1, at_most / kTilePairs));
+}
+
+std::optional<PairRange> TileShelf::take_waiting(size_t tiles) {
   if (is_closed_) return std::nullopt;
   PairRange taken;
-  for (size_t i = 0; i < tiles; ++i) {
+  for (size_t i = 0; i < tiles && !waiting_.empty(); ++i) {
     const uint64_t tile = waiting_.front();
     const PairRange pairs = pairs_of_tile(pairs_, tile);
     if (i == 0) taken.first = pairs.first;

@@ -33,6 +33,7 @@ class TileShelf final : public PairSource {
   // Whole tiles that follow each other, one at least. Where several threads ask at the same time, each
   // gets an equal share at most.
   std::optional<PairRange> take(uint64_t at_most) override;
+  std::optional<PairRange> take_ready(uint64_t at_most) override;
   // Of one tile.
   using PairSource::finish;
   void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
@@ -52,6 +53,8 @@ class TileShelf final : public PairSource {
   double tile_s() const;
 
  private:
+  std::optional<PairRange> take_waiting(size_t tiles);  // under the lock, so many at most
+
   const uint64_t pairs_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

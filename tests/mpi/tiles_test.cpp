@@ -46,6 +46,9 @@ class WrappedTask : public Task {
     explicit WrappedSource(PairSource& s) : source(s) {}
     uint64_t known() const override { return source.known(); }
     std::optional<PairRange> take(uint64_t at_most) override { return source.take(at_most); }
+    std::optional<PairRange> take_ready(uint64_t at_most) override {
+      return source.take_ready(at_most);
+    }
     void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
                 std::span<const int64_t> sums) override {
       source.finish(pairs, fitness, tally, sums);

@@ -86,6 +86,46 @@ TEST(ControlTask, AMemberIsWorthTheSameWhoeverStandsBesideIt) {
   }
 }
 
+// Tiles that come one by one: a thread fills its rows with what is ready, and waits with none in hand
+// alone, since others may be waiting for its own.
+TEST(ControlTask, WaitsForTilesWithNoneInHand) {
+  struct OneByOne final : PairSource {
+    explicit OneByOne(PairSource& s) : source(s) {}
+    uint64_t known() const override { return 0; }
+    std::optional<PairRange> take(uint64_t at_most) override {
+      EXPECT_EQ(in_hand, 0);
+      return counted(source.take(at_most));
+    }
+    std::optional<PairRange> take_ready(uint64_t at_most) override {
+      return ++asked % 3 == 0 ? counted(source.take(at_most)) : std::nullopt;
+    }
+    std::optional<PairRange> counted(std::optional<PairRange> taken) {
+      in_hand += taken.has_value();
+      most = std::max(most, in_hand);
+      return taken;
+    }
+    void finish(PairRange pairs, std::span<const double> fitness, const Tally& tally,
+                std::span<const int64_t> sums) override {
+      --in_hand;
+      source.finish(pairs, fitness, tally, sums);
+    }
+    bool is_over() const override { return false; }
+    void close() override {}
+    PairSource& source;
+    int in_hand = 0, most = 0, asked = 0;
+  };
+  SoloCollectives solo;
+  SmallRun run(test::config_of(values({{"population", "400"}, {"episodes", "1"}})), solo);
+  Portions whole(200, 200, 200), tiles(200, 16, 0);
+  OneByOne source(tiles);
+  run.task().evaluate(run.plan(), whole);
+  run.task().evaluate(run.plan(), source);
+  EXPECT_EQ(tiles.fitness, whole.fitness);
+  EXPECT_EQ(tiles.sums, whole.sums);
+  EXPECT_GE(source.most, 2) << "more than a tile at a time";
+  EXPECT_EQ(source.in_hand, 0);
+}
+
 TEST(ControlTask, GivesUpWhereNobodyWantsTheResults) {
   SoloCollectives solo;
   SmallRun run(test::config_of(values()), solo);

@@ -28,6 +28,18 @@ TEST(TileShelf, GivesOneThreadAsManyAsItAsksFor) {
   EXPECT_EQ(shelf.take(6 * kTilePairs), std::nullopt);
 }
 
+TEST(TileShelf, LetsNobodyWaitWhoHasTilesInHand) {
+  TileShelf shelf(kPairs);
+  EXPECT_EQ(shelf.take_ready(kTilePairs), std::nullopt);
+  shelf.put({0, 3});
+  EXPECT_EQ(shelf.take_ready(kTilePairs), (PairRange{0, kTilePairs}));
+  EXPECT_EQ(shelf.take_ready(6 * kTilePairs), (PairRange{kTilePairs, 2 * kTilePairs}));
+  EXPECT_TRUE(shelf.is_empty());
+  shelf.put({3, 1});
+  shelf.close();
+  EXPECT_EQ(shelf.take_ready(kTilePairs), std::nullopt);
+}
+
 TEST(TileShelf, GivesTilesThatFollowEachOther) {
   TileShelf shelf(kPairs - 3);  // the last tile is not full
   shelf.put({18, 2});

@@ -22,8 +22,7 @@ std::optional<Episode> MemberEpisodes::next(bool may_wait) {
   const auto waits = [this](const Tile& tile) { return tile.begun < tile.returns.size(); };
   auto tile = std::ranges::find_if(tiles_, waits);
   if (tile == tiles_.end()) {
-    // Who has tiles in hand must not wait for others': they may be waiting for these.
-    if (!has_more_ || (pairs_.known() == 0 && !may_wait) || !take_tiles()) return std::nullopt;
+    if (!take_tiles(may_wait)) return std::nullopt;
     tile = std::ranges::find_if(tiles_, waits);
   }
   const uint64_t job = tile->begun++;
@@ -40,14 +39,10 @@ std::optional<Episode> MemberEpisodes::next(bool may_wait) {
       .number = member * settings_.episodes + number};
 }
 
-bool MemberEpisodes::take_tiles() {
-  // Of tiles that are handed out one by one a thread has as many in hand as it has rows for.
+bool MemberEpisodes::take_tiles(bool may_wait) {
   const std::optional<PairRange> taken =
-      pairs_.take(pairs_.known() == 0 ? 2 * kTilePairs : kTilePairs);
-  if (!taken) {
-    has_more_ = false;
-    return false;
-  }
+      may_wait ? pairs_.take(kTilePairs) : pairs_.take_ready(kTilePairs);
+  if (!taken) return false;
   for (uint64_t first = taken->first; first < taken->end();) {
     const uint64_t end = std::min(taken->end(), (first / kTilePairs + 1) * kTilePairs);
     tiles_.push_back({.pairs = {first, end - first},

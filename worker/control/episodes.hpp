@@ -54,14 +54,13 @@ class MemberEpisodes final : public EpisodeSource {
     ObservationSums sums;
   };
 
-  bool take_tiles();
+  bool take_tiles(bool may_wait);
   void finish_tile(const Tile& tile);
 
   const MemberEpisodesSettings settings_;
   const uint64_t generation_;
   PairSource& pairs_;
   std::list<Tile> tiles_;  // that have not been finished, in the order of their pairs
-  bool has_more_ = true;
 };
 
 // Episodes 0 ... count - 1 of the unperturbed policy, of which a rank runs some. Several threads.
