@@ -12,7 +12,7 @@
 namespace eggroll {
 
 struct Tally {
-  static constexpr size_t kCounts = 4;
+  static constexpr size_t kCounts = 5;
   std::array<int64_t, kCounts> count{};
 
   Tally& operator+=(const Tally& other) {

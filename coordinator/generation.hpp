@@ -3,9 +3,9 @@
 //   rank 0                         every rank                                 what travels
 //   plan ------------------------> plan                                       broadcast, 32 bytes
 //                                  evaluate the members of my pairs,          nothing
-//                                  or of tiles that I take one by one         mail, 48 bytes a tile
+//                                  or of tiles that I take one by one         mail, 64 bytes a tile
 //   fitness of all  <------------- fitness of these members                   gather, 4 N bytes (ternary:
-//                                                                             N / 10), and 72 a rank
+//                                                                             N / 10), and 80 a rank
 //   shape: utilities as integers
 //   d, and the step's numbers ---> d of my pairs                              scatter, 1 or 2 bytes a d;
 //                                                                             broadcast, 216 bytes

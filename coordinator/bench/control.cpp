@@ -15,16 +15,16 @@
 #include "coordinator/tiles/own_pairs.hpp"
 #include "kernels/cpu/isa.hpp"
 #include "kernels/cpu/perturbed_linear.hpp"
+#include "worker/control/any_action.hpp"
 #include "worker/control/control_policy.hpp"
 #include "worker/control/environment_types.hpp"
-#include "worker/control/episode_random.hpp"
 #include "worker/control/episodes.hpp"
 
 namespace eggroll::bench {
 namespace {
 
 constexpr uint64_t kSeed = 7;
-constexpr size_t kRows = 64;
+constexpr size_t kRows = kRolloutSlots;
 constexpr uint64_t kPairs = 128;  // of a generation
 constexpr float kSigma = 0.05f;
 
@@ -174,13 +174,9 @@ class Walk {
         observations_(kRows * spec().observations),
         steps_(kRows) {
     EpisodeRandom random(kSeed);
-    for (size_t i = 0; i < actions_.size(); ++i) {
-      const size_t number = i % spec().actions();
-      actions_[i] =
-          spec().choices > 0
-              ? static_cast<float>(static_cast<int>(spec().choices * random.uniform()))
-              : static_cast<float>(random.uniform(spec().low[number], spec().high[number]));
-    }
+    for (size_t slot = 0; slot < kRows; ++slot)
+      std::ranges::copy(any_action(spec(), random),
+                        actions_.begin() + static_cast<ptrdiff_t>(slot * spec().actions()));
   }
 
   // So many rounds; the steps of them.
@@ -197,7 +193,8 @@ class Walk {
           continue;
         }
         ++done;
-        if (!steps_[slot].terminated && ++lengths_[slot] < spec().step_limit) continue;
+        if (state_after(steps_[slot], 0, ++lengths_[slot], spec()) == EpisodeState::goes_on)
+          continue;
         commands_[slot] = Command::reset;
         ++seeds_[slot];
       }
@@ -288,7 +285,8 @@ void measure_environment(const std::string& name, const Settings& settings, Repo
   report.row("environment alone, actions by chance", "steps/s", environment, 1,
              "of a rollout's time", rollout.median / environment.median);
   const auto share = [&](const std::string& what, const std::string& row) {
-    const Rate rate = rate_of(shares.at(what));
+    const std::vector<double>& all = shares.at(what);
+    const Rate rate = rate_of({all.begin() + 1, all.end()});  // without the warm-up
     report.row(row, "% of a rollout", rate, 100, "of a rollout", rate.median);
   };
   share("products", "products, projections, noise of matrices");

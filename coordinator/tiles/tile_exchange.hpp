@@ -5,7 +5,7 @@
 //
 //   rank 0                                every other rank                 what travels, by mail
 //   ledger: tiles first ... + count ----> shelf: tiles that wait           16 bytes
-//   fitness of these tiles  <------------ results; asks for more           56 bytes a tile, its fitness
+//   fitness of these tiles  <------------ results; asks for more           64 bytes a tile, its fitness
 //                                                                          and sums
 //   all tiles are done      ------------> leaves what it still runs        16 bytes
 #pragma once
@@ -20,7 +20,7 @@
 
 namespace eggroll {
 
-inline constexpr size_t kMailBytesOfATile = 56;  // beside its fitness and sums
+inline constexpr size_t kMailBytesOfATile = 64;  // beside its fitness and sums
 
 struct ExchangedTiles {
   std::vector<double> fitness;      // [members], rank 0; see evaluate_population

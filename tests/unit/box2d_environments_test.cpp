@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/support/golden_episodes.hpp"
+#include "worker/control/any_action.hpp"
 #include "worker/control/box2d/bipedal_walker.hpp"
 #include "worker/control/box2d/lunar_lander.hpp"
 
@@ -25,15 +26,6 @@ template <typename Environment>
 class Box2d : public testing::Test {};
 using All = testing::Types<DiscreteLander, ContinuousLander, BipedalWalker>;
 TYPED_TEST_SUITE(Box2d, All);
-
-// Actions that are a function of the seed, within their ranges.
-std::vector<float> any_action(const EnvironmentSpec& spec, EpisodeRandom& random) {
-  if (spec.choices > 0) return {static_cast<float>(std::floor(spec.choices * random.uniform()))};
-  std::vector<float> action;
-  for (uint32_t i = 0; i < spec.actions(); ++i)
-    action.push_back(static_cast<float>(random.uniform(spec.low[i], spec.high[i])));
-  return action;
-}
 
 // An episode of its own actions, that goes on where one left it.
 template <typename Environment>

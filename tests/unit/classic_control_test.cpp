@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tests/support/golden_episodes.hpp"
+#include "worker/control/any_action.hpp"
 #include "worker/control/classic/acrobot.hpp"
 #include "worker/control/classic/cart_pole.hpp"
 #include "worker/control/classic/mountain_car.hpp"
@@ -18,12 +19,6 @@ template <typename Environment>
 class ClassicControl : public testing::Test {};
 using All = testing::Types<CartPole, Pendulum, Acrobot, MountainCar, MountainCarContinuous>;
 TYPED_TEST_SUITE(ClassicControl, All);
-
-// Actions that are a function of the seed, within their ranges.
-std::vector<float> any_action(const EnvironmentSpec& spec, EpisodeRandom& random) {
-  if (spec.choices > 0) return {static_cast<float>(std::floor(spec.choices * random.uniform()))};
-  return {static_cast<float>(random.uniform(spec.low[0], spec.high[0]))};
-}
 
 // All that an episode of at most so many steps gives.
 template <typename Environment>

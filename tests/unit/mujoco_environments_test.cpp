@@ -15,6 +15,7 @@
 
 #include "tests/support/golden_episodes.hpp"
 #include "tests/support/scratch_folder.hpp"
+#include "worker/control/any_action.hpp"
 #include "worker/control/episode_random.hpp"
 #include "worker/control/mujoco/mujoco_environment.hpp"
 
@@ -56,11 +57,7 @@ class Player {
   }
   // False once it is over.
   bool step() {
-    const EnvironmentSpec& spec = environment_.spec();
-    std::vector<float> action;
-    for (size_t i = 0; i < spec.low.size(); ++i)
-      action.push_back(static_cast<float>(random_.uniform(spec.low[i], spec.high[i])));
-    const Step step = environment_.step(action, observation_);
+    const Step step = environment_.step(any_action(environment_.spec(), random_), observation_);
     EXPECT_FALSE(step.failed);
     keep();
     episode.rewards.push_back(step.reward);

@@ -10,6 +10,9 @@
 
 namespace eggroll {
 
+// Of a thread: rows enough for a product, few enough for its caches.
+inline constexpr size_t kRolloutSlots = 64;
+
 EnvironmentSpec environment_spec(const ControlSettings& settings);
 MlpShape policy_shape(const ControlSettings& settings, const EnvironmentSpec& spec);
 Rollout::Tensors policy_tensors(const ControlSettings& settings);

@@ -11,12 +11,9 @@
 namespace eggroll {
 namespace {
 
-constexpr size_t kSlots = 64;  // of a thread: rows enough for a product, few enough for its caches
-
 // Counts of a validation: integers, so shares of ranks add up exactly.
-enum ValidationCount : size_t { kReturns, kSquares, kValidated, kValidationSteps };
+enum ValidationCount : size_t { kReturns, kSquares, kValidated, kValidationSteps, kWithoutReturn };
 constexpr int kReturnBits = 20, kSquareBits = 10;
-constexpr int64_t kOneFailed = int64_t{1} << 32;  // in kValidated, beside those that did not
 
 // A hundred thousand of them fit 64 bits.
 int64_t in_units(double value, int bits) {
@@ -35,7 +32,7 @@ class ControlTask final : public Task {
         device_(device),
         arithmetic_(environment_arithmetic(environment_type(settings_.env), settings_.of_env)) {
     for (int thread = 0; thread < device.threads(); ++thread)
-      rollouts_.push_back(make_rollout(config, device, learner, kSlots));
+      rollouts_.push_back(make_rollout(config, device, learner, kRolloutSlots));
   }
 
   std::string arithmetic() const override { return arithmetic_; }
@@ -78,8 +75,8 @@ class ControlTask final : public Task {
     });
     Tally tally;
     for (const auto& [number, result] : episodes.finished()) {
-      if (result.failed || !std::isfinite(result.total)) {  // of no return
-        tally[kValidated] += kOneFailed;
+      if (result.end == EpisodeState::failed) {
+        tally[kWithoutReturn] += 1;
         continue;
       }
       tally[kReturns] += in_units(result.total, kReturnBits);
@@ -112,8 +109,8 @@ class ControlTask final : public Task {
   }
 
   std::vector<Metric> validation_metrics(const Tally& tally) const override {
-    const auto failed = static_cast<double>(tally[kValidated] / kOneFailed);
-    const auto count = static_cast<double>(tally[kValidated] % kOneFailed);
+    const auto failed = static_cast<double>(tally[kWithoutReturn]);
+    const auto count = static_cast<double>(tally[kValidated]);
     const Metric failures = {.name = "return_episodes_failed",
                              .value = failed,
                              .label = failed > 0 ? "return failed" : ""};
@@ -185,10 +182,10 @@ TaskType control_task_type() {
         const ControlSettings settings = control_settings(config);
         double noise = 0;  // of the pairs of a thread's slots
         for (const TensorSpec& tensor : layout.tensors())
-          noise += static_cast<double>(kSlots * noise_elements(tensor, config.noise_rank));
-        const double rows = 4.0 * kSlots * 3 * settings.width;
+          noise += static_cast<double>(kRolloutSlots * noise_elements(tensor, config.noise_rank));
+        const double rows = 4.0 * kRolloutSlots * 3 * settings.width;
         const auto simulated = static_cast<double>(
-            kSlots * environment_type(settings.env).make(settings.of_env, 1)->bytes());
+            kRolloutSlots * environment_type(settings.env).make(settings.of_env, 1)->bytes());
         return {.weights = static_cast<double>(layout.bytes()) * threads,
                 .workspaces = (noise + rows + simulated) * threads};
       },

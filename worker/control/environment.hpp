@@ -12,6 +12,7 @@
 // own.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -39,6 +40,22 @@ struct Step {
   bool terminated = false;  // by what happened, not by the step limit
   bool failed = false;      // what simulates came to no result (physics that diverged): of no value
 };
+
+// How an episode stands after a step.
+enum class EpisodeState : uint8_t {
+  goes_on,
+  terminated,
+  truncated,  // by the step limit
+  failed,     // the simulator said so, or rewards add up to no number: it has no return
+};
+
+// steps: of the episode so far, this one among them. total: of its rewards.
+inline EpisodeState state_after(const Step& step, double total, uint32_t steps,
+                                const EnvironmentSpec& spec) {
+  if (step.failed || !std::isfinite(total)) return EpisodeState::failed;
+  if (step.terminated) return EpisodeState::terminated;
+  return steps >= spec.step_limit ? EpisodeState::truncated : EpisodeState::goes_on;
+}
 
 // What is asked of a slot in a round.
 enum class Command : uint8_t { leave, step, reset };

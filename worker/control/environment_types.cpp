@@ -7,12 +7,12 @@
 #include <utility>
 
 #include "common/options.hpp"
+#include "worker/control/any_action.hpp"
 #include "worker/control/box2d/box2d_types.hpp"
 #include "worker/control/classic/acrobot.hpp"
 #include "worker/control/classic/cart_pole.hpp"
 #include "worker/control/classic/mountain_car.hpp"
 #include "worker/control/classic/pendulum.hpp"
-#include "worker/control/episode_random.hpp"
 #include "worker/control/mujoco/mujoco_types.hpp"
 
 namespace eggroll {
@@ -91,10 +91,7 @@ std::string environment_arithmetic(const EnvironmentType& type,
       digest = (digest ^ std::bit_cast<uint32_t>(number)) * 1099511628211u;
     command = step.terminated || step.failed ? Command::reset : Command::step;
     step = {};
-    for (uint32_t a = 0; a < spec.actions(); ++a)
-      action[a] = spec.choices > 0
-                      ? static_cast<float>(static_cast<int>(spec.choices * random.uniform()))
-                      : static_cast<float>(random.uniform(spec.low[a], spec.high[a]));
+    action = any_action(spec, random);
   }
   return fmt::format("{}, probe {:016x}", type.arithmetic(settings), digest);
 }

@@ -19,15 +19,15 @@ uint64_t episode_seed(uint64_t run_seed, uint64_t generation, SeedKind kind, uin
 }
 
 std::optional<Episode> MemberEpisodes::next(bool may_wait) {
-  const auto waits = [this](const Tile& tile) { return tile.begun < tile.returns.size(); };
-  auto tile = std::ranges::find_if(tiles_, waits);
+  const auto has_more = [](const Tile& tile) { return tile.begun < tile.returns.size(); };
+  auto tile = std::ranges::find_if(tiles_, has_more);
   if (tile == tiles_.end()) {
     if (!take_tiles(may_wait)) return std::nullopt;
-    tile = std::ranges::find_if(tiles_, waits);
+    tile = std::ranges::find_if(tiles_, has_more);
   }
-  const uint64_t job = tile->begun++;
-  const uint64_t member = 2 * tile->pairs.first + job / settings_.episodes;
-  const auto number = static_cast<uint32_t>(job % settings_.episodes);
+  const uint64_t of_tile = tile->begun++;
+  const uint64_t member = 2 * tile->pairs.first + of_tile / settings_.episodes;
+  const auto number = static_cast<uint32_t>(of_tile % settings_.episodes);
   const uint64_t who = settings_.seeds == EpisodeSeeds::member ? member
                        : settings_.seeds == EpisodeSeeds::pair ? member / 2
                                                                : 0;
@@ -60,11 +60,11 @@ void MemberEpisodes::finish(const Episode& episode, const EpisodeResult& result)
   });
   require(tile != tiles_.end(), "an episode of a tile in hand");
   tile->returns[episode.number - 2 * tile->pairs.first * settings_.episodes] =
-      result.failed ? std::numeric_limits<double>::quiet_NaN() : result.total;
+      result.end == EpisodeState::failed ? std::numeric_limits<double>::quiet_NaN() : result.total;
   tile->tally[kSteps] += result.steps;
   tile->tally[kEpisodes] += 1;
-  tile->tally[kTerminated] += result.terminated;
-  tile->tally[kFailed] += result.failed;
+  tile->tally[kTerminated] += result.end == EpisodeState::terminated;
+  tile->tally[kFailed] += result.end == EpisodeState::failed;
   if (++tile->ended < tile->returns.size()) return;
   finish_tile(*tile);
   tiles_.erase(tile);

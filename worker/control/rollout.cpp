@@ -124,7 +124,6 @@ void Rollout::choose(size_t slot, std::span<const float> outputs) {
   const size_t count = spec().actions();
   const auto action = std::span(actions_).subspan(slot * count, count);
   if (!are_finite(outputs)) {  // which no simulator should see
-    slots_[slot].result.failed = true;
     commands_[slot] = Command::leave;
     return;
   }
@@ -151,36 +150,30 @@ void Rollout::finish_steps(EpisodeSource& source) {
   for (size_t i = 0; i < slots_.size(); ++i) {
     Slot& slot = slots_[i];
     if (!slot.episode) continue;
-    const auto observation = std::span<const float>(observations_).subspan(i * in, in);
-    StepSeen seen{.episode = *slot.episode,
-                  .is_reset = commands_[i] == Command::reset,
-                  .observation = observation,
-                  .environments = *environments_,
-                  .slot = i};
+    StepSeen seen{.environments = *environments_, .slot = i};
     if (commands_[i] == Command::leave) {  // its policy gave no action
-      end_episode(i, source);
-      continue;
+      seen.state = EpisodeState::failed;
+    } else {
+      seen.observation = std::span<const float>(observations_).subspan(i * in, in);
+      if (commands_[i] == Command::step) {
+        slot.result.total += steps_[i].reward;
+        ++slot.result.steps;
+        seen.action = std::span<const float>(actions_).subspan(i * out, out);
+        seen.reward = steps_[i].reward;
+        seen.state = state_after(steps_[i], slot.result.total, slot.result.steps, spec());
+      }
+      commands_[i] = Command::step;
     }
-    if (commands_[i] == Command::step) {
-      const Step& step = steps_[i];
-      slot.result.total += step.reward;
-      ++slot.result.steps;
-      slot.result.terminated = step.terminated;
-      slot.result.failed = step.failed || !std::isfinite(step.reward);
-      seen.action = std::span<const float>(actions_).subspan(i * out, out);
-      seen.step = step;
-      seen.truncated = !step.terminated && slot.result.steps >= spec().step_limit;
-    }
-    commands_[i] = Command::step;
     if (watcher_) watcher_(seen);
-    if (slot.result.terminated || slot.result.failed || seen.truncated) end_episode(i, source);
+    if (seen.state != EpisodeState::goes_on) end_episode(i, seen.state, source);
   }
 }
 
-void Rollout::end_episode(size_t i, EpisodeSource& source) {
+void Rollout::end_episode(size_t i, EpisodeState end, EpisodeSource& source) {
   commands_[i] = Command::leave;
   const Episode episode = *slots_[i].episode;
   slots_[i].episode.reset();
+  slots_[i].result.end = end;
   source.finish(episode, slots_[i].result);
 }
 

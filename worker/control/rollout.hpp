@@ -32,27 +32,25 @@ struct Episode {
 struct EpisodeResult {
   double total = 0;  // reward of all steps
   uint32_t steps = 0;
-  bool terminated = false;  // else the step limit was reached
-  bool failed = false;      // physics or policy gave numbers that are none
+  EpisodeState end = EpisodeState::goes_on;
 };
 
 class EpisodeSource {
  public:
   virtual ~EpisodeSource() = default;
-  // None: for now; when it may wait, for ever.
+  // None: there is none yet, or, asked by who may wait, there will be none.
   virtual std::optional<Episode> next(bool may_wait) = 0;
   virtual void finish(const Episode& episode, const EpisodeResult& result) = 0;
   // Whether results are of no use any more.
   virtual bool is_over() const { return false; }
 };
 
-// A step as a watcher sees it. Of a reset: the observation alone.
+// A step as a watcher sees it. Of a reset: the observation alone; of a policy that has given no numbers
+// and so ends the episode: `failed` alone.
 struct StepSeen {
-  const Episode& episode;
-  bool is_reset = false;
   std::span<const float> observation = {}, action = {};
-  Step step = {};
-  bool truncated = false;
+  double reward = 0;
+  EpisodeState state = EpisodeState::goes_on;
   const Environments& environments;
   size_t slot = 0;
 };
@@ -86,7 +84,7 @@ class Rollout {
   void choose_actions();
   void choose(size_t slot, std::span<const float> outputs);
   void finish_steps(EpisodeSource& source);
-  void end_episode(size_t slot, EpisodeSource& source);
+  void end_episode(size_t slot, EpisodeState end, EpisodeSource& source);
 
   const ControlSettings settings_;
   const Tensors tensors_;

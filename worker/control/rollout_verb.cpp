@@ -114,27 +114,24 @@ class Recorder {
   }
   void see(const StepSeen& seen) {
     Json record = {{"step", step_++}};
-    if (!seen.is_reset) {
-      if (spec_.choices > 0)
-        record["action"] = static_cast<int>(seen.action[0]);
-      else
-        record["action"] = seen.action;
+    const bool is_step = !seen.action.empty();
+    if (is_step && spec_.choices > 0)
+      record["action"] = static_cast<int>(seen.action[0]);
+    else if (is_step)
+      record["action"] = seen.action;
+    if (!seen.observation.empty()) record["observation"] = seen.observation;
+    if (is_step) {
+      record["reward"] = seen.reward;
+      record["terminated"] = seen.state == EpisodeState::terminated;
+      record["truncated"] = seen.state == EpisodeState::truncated;
     }
-    record["observation"] = seen.observation;
-    if (!seen.is_reset) {
-      record["reward"] = seen.step.reward;
-      record["terminated"] = seen.step.terminated;
-      record["truncated"] = seen.truncated;
-      if (seen.step.failed) record["failed"] = true;
-    }
+    if (seen.state == EpisodeState::failed) record["failed"] = true;
     fmt::print("{}\n", record.dump());
     if (!animation_) return;
     Drawing drawing;
     seen.environments.draw(seen.slot, drawing);
     animation_->add(picture_of(drawing, kPictureWidth, kPictureHeight));
   }
-  // Of an episode that ended without a step: the policy's output was no finite number.
-  void fail() { fmt::print("{}\n", Json{{"step", step_}, {"failed", true}}.dump()); }
   void end() {
     if (animation_) animation_->finish();
   }
@@ -155,19 +152,18 @@ bool replay(const std::vector<std::vector<float>>& actions, const ControlSetting
   std::vector<float> observation(spec.observations);
   Command command = Command::reset;
   Step step;
-  std::vector<float> action(spec.actions());
+  std::vector<float> action;  // none yet
+  double total = 0;
   for (uint32_t steps = 0;; ++steps) {
     environments->run({{&command, 1}, {&episode.seed, 1}, action, observation, {&step, 1}});
-    const bool is_over = step.terminated || step.failed;
-    const bool truncated = !is_over && steps >= spec.step_limit;
-    see(StepSeen{.episode = episode,
-                 .is_reset = command == Command::reset,
-                 .observation = observation,
+    total += step.reward;
+    const EpisodeState state = state_after(step, total, steps, spec);
+    see(StepSeen{.observation = observation,
                  .action = action,
-                 .step = step,
-                 .truncated = truncated,
+                 .reward = step.reward,
+                 .state = state,
                  .environments = *environments});
-    if (is_over || truncated || steps == most_steps) return true;
+    if (state != EpisodeState::goes_on || steps == most_steps) return true;
     if (steps == actions.size()) return false;
     command = Command::step;
     action = actions[steps];
@@ -184,7 +180,7 @@ class FirstSteps final : public EpisodeSource {
     of_.finish(episode, result);
   }
   bool is_over() const override { return left_ == 0; }
-  void count(const StepSeen& seen) { left_ -= seen.is_reset ? 0 : 1; }
+  void count(const StepSeen& seen) { left_ -= seen.action.empty() ? 0 : 1; }
 
  private:
   EpisodeSource& of_;
@@ -213,17 +209,13 @@ int rollout(const RolloutSettings& settings, Trained& trained) {
            [&](const StepSeen& seen) { recorder.see(seen); });
   } else {
     FirstSteps first(episodes, settings.steps);
-    bool is_seen = false;  // a failure, in a step's record
     const auto rollout = make_rollout(trained.config, trained.device, trained.learner, 1);
     rollout->watch([&](const StepSeen& seen) {
       first.count(seen);
-      is_seen = seen.step.failed || !std::isfinite(seen.step.reward);
       recorder.see(seen);
     });
     rollout->begin(0, 0);
     rollout->run(first);
-    if (!episodes.finished().empty() && episodes.finished().front().result.failed && !is_seen)
-      recorder.fail();
   }
   recorder.end();
   return 0;

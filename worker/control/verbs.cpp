@@ -4,14 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
+#include <memory>
 #include <nlohmann/json.hpp>
 
-#include "common/check.hpp"
 #include "common/stopwatch.hpp"
 #include "worker/control/control_policy.hpp"
-#include "worker/control/environment_types.hpp"
 #include "worker/control/episodes.hpp"
 
 namespace eggroll {
@@ -28,13 +26,12 @@ struct EvaluateSettings {
 };
 
 int evaluate(const EvaluateSettings& settings, Trained& trained) {
-  constexpr size_t kSlots = 64;
   const ControlSettings control = control_settings(trained.config);
   UnperturbedEpisodes episodes(settings.seed, 0, 1, settings.episodes);
   Stopwatch watch;
   trained.device.run([&](int) {
     const auto rollout = make_rollout(trained.config, trained.device, trained.learner,
-                                      std::min<size_t>(kSlots, settings.episodes));
+                                      std::min<size_t>(kRolloutSlots, settings.episodes));
     rollout->begin(0, 0);
     rollout->run(episodes);
   });
@@ -46,7 +43,7 @@ int evaluate(const EvaluateSettings& settings, Trained& trained) {
   uint64_t steps = 0, failed = 0;
   for (const auto& [number, result] : finished) {
     steps += result.steps;
-    if (result.failed) {  // of no return
+    if (result.end == EpisodeState::failed) {  // of no return
       ++failed;
       continue;
     }
