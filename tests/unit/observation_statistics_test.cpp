@@ -37,7 +37,7 @@ std::vector<Observation> some(size_t count) {
 
 Observation normalised(std::span<const int64_t> words, const Observation& observation) {
   Normaliser normaliser(kNumbers);
-  normaliser.take(words);
+  normaliser.read(words);
   Observation to;
   normaliser.apply(observation, to);
   return to;
@@ -95,6 +95,17 @@ TEST(ObservationStatistics, OfANumberThatNeverMovesAreNoDivisionByZero) {
   const auto words = words_of(still);
   EXPECT_EQ(normalised(words, {3, 3, 3}), (Observation{0, 0, 0}));
   EXPECT_EQ(normalised(words, {4, 2, 3}), (Observation{5, -5, 0}));
+}
+
+// Words that no run has made, as of a damaged file, give some numbers and no undefined behaviour.
+TEST(ObservationStatistics, OfWordsThatNoRunHasMadeAreSomething) {
+  for (const int64_t word : {std::numeric_limits<int64_t>::max(),
+                             std::numeric_limits<int64_t>::min(), int64_t{-1}, int64_t{0}})
+    for (const int64_t count : {int64_t{1}, int64_t{-7}, std::numeric_limits<int64_t>::max()}) {
+      std::vector<int64_t> words(statistics_words(kNumbers), word);
+      words[0] = count;
+      for (const float number : normalised(words, {1, 2, 3})) EXPECT_FALSE(std::isnan(number));
+    }
 }
 
 // Sums beyond 64 bits: the longest that a run may come to.

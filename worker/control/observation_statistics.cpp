@@ -11,7 +11,9 @@ constexpr float kClip = 5;
 // Numbers that never move do not explode when they first do.
 constexpr double kLeastDeviation = 1e-4;
 
+// Sums wrap where a file has words that no run has made.
 __extension__ using Wide = __int128;
+__extension__ using WrappingWide = unsigned __int128;
 
 int64_t quantised(float x) {
   const float clipped = x > kMost ? kMost : x > -kMost ? x : x <= -kMost ? -kMost : 0;  // NaN: 0
@@ -44,22 +46,24 @@ void ObservationSums::add_to(std::span<int64_t> to) const {
 }
 
 // In integers as far as they go: the mean rounded to a unit first, and the squares around it.
-void Normaliser::take(std::span<const int64_t> words) {
+void Normaliser::read(std::span<const int64_t> words) {
   const int64_t count = words[0];
   is_in_use_ = count > 0;
   if (!is_in_use_) return;
   for (size_t d = 0; d < mean_.size(); ++d) {
     const int64_t* word = words.data() + 1 + kWordsPerNumber * d;
-    const Wide sum = (static_cast<Wide>(word[1]) << 32) + word[0];
-    const Wide squares =
-        (static_cast<Wide>(word[4]) << 64) + (static_cast<Wide>(word[3]) << 32) + word[2];
-    const Wide middle = sum / count;
-    const Wide rest = sum - middle * count;  // of the mean, over count
-    const Wide around = squares - 2 * middle * sum + middle * middle * count;
+    const auto at = [&](size_t i) { return static_cast<WrappingWide>(word[i]); };
+    const WrappingWide sum = (at(1) << 32) + at(0);
+    const WrappingWide squares = (at(4) << 64) + (at(3) << 32) + at(2);
+    const auto middle = static_cast<WrappingWide>(static_cast<Wide>(sum) / count);
+    const auto observations = static_cast<WrappingWide>(count);
+    const auto rest = static_cast<Wide>(sum - middle * observations);  // of the mean, over count
+    const auto around =
+        static_cast<Wide>(squares - 2 * middle * sum + middle * middle * observations);
     const double part = static_cast<double>(rest) / static_cast<double>(count);
     const double variance = static_cast<double>(around) / static_cast<double>(count) - part * part;
     const double unit = double{kUnit};
-    mean_[d] = static_cast<float>((static_cast<double>(middle) + part) / unit);
+    mean_[d] = static_cast<float>((static_cast<double>(static_cast<Wide>(middle)) + part) / unit);
     factor_[d] = static_cast<float>(
         1 / std::max(std::sqrt(std::max(variance, 0.0)) / unit, kLeastDeviation));
   }

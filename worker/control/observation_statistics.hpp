@@ -45,7 +45,7 @@ class Normaliser {
   explicit Normaliser(size_t numbers) : mean_(numbers), factor_(numbers, 1) {}
 
   // words: of the totals.
-  void take(std::span<const int64_t> words);
+  void read(std::span<const int64_t> words);
   void apply(std::span<const float> observation, std::span<float> to) const;
 
  private:

@@ -58,7 +58,7 @@ void Rollout::begin(uint32_t noise_epoch, float sigma) {
   if (!tensors_.statistics) return;
   const TensorSpec& tensor = learner_.layout()[*tensors_.statistics];
   const auto* arena = static_cast<const std::byte*>(learner_.view().parameters);
-  normaliser_.take({reinterpret_cast<const int64_t*>(arena + tensor.at), tensor.size()});
+  normaliser_.read({reinterpret_cast<const int64_t*>(arena + tensor.at), tensor.size()});
 }
 
 void Rollout::run(EpisodeSource& source) {
