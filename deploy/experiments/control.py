@@ -45,6 +45,22 @@ SIGMA = (0.02, 0.5)
 LEARNING_RATE = (0.01, 0.3)
 
 
+class Failure(Exception):
+    """One line for the person who called."""
+
+
+def run(command):
+    """What it printed, and the seconds of CPU time it took."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process.stdout, process.stderr:
+        printed, complaint = process.stdout.read(), process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise Failure(f"{' '.join(command)}: exit code {process.returncode}: {complaint.strip()}")
+    return printed, used.ru_utime + used.ru_stime
+
+
 def train(program, task, way, sigma, rate, seed, folder):
     """One run on one thread; what it came to."""
     population, generations, episodes = BUDGETS[task]
@@ -54,23 +70,19 @@ def train(program, task, way, sigma, rate, seed, folder):
                "--episode-seeds", "population", "--sigma", f"{sigma:.4g}", "--learning-rate", f"{rate:.4g}",
                "--seed", str(seed), "--validate-every", str(max(1, generations // 20)), "--threads", "1",
                *WAYS[way]]
-    # A process of its own for each, so that its time is its own.
-    timed = ("import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, "
-             "stderr=subprocess.PIPE, text=True); used = resource.getrusage(resource.RUSAGE_CHILDREN); "
-             "print(used.ru_utime + used.ru_stime); sys.exit(done.stderr if done.returncode else 0)")
-    done = subprocess.run([sys.executable, "-c", timed, *command], text=True, capture_output=True)
-    if done.returncode:
-        sys.exit(done.stderr)
+    _, seconds = run(command)
     curve, steps = [], 0
     for line in (folder / "metrics.jsonl").read_text().splitlines():
         record = json.loads(line)
         steps += record.get("steps", 0)
-        if "return" in record:
+        if record.get("return") is not None:
             curve.append((steps, record["return"]))
-    evaluated = subprocess.run([program, "evaluate", "--checkpoint", str(folder), "--json", "--threads", "1"],
-                               text=True, capture_output=True, check=True)
-    return {"way": way, "sigma": sigma, "learning_rate": rate, "seed": seed, "cpu_s": float(done.stdout),
-            "steps": steps, "return": json.loads(evaluated.stdout)["return"], "curve": curve}
+    printed, _ = run([program, "evaluate", "--checkpoint", str(folder), "--json", "--threads", "1"])
+    evaluated = json.loads(printed)
+    # Where every episode failed there is none: the worst there is.
+    value = -math.inf if evaluated["return"] is None else evaluated["return"]
+    return {"way": way, "sigma": sigma, "learning_rate": rate, "seed": seed, "cpu_s": seconds,
+            "steps": steps, "return": value, "curve": curve}
 
 
 def experiment(program, task, trials, seeds, folder, pool):
@@ -86,7 +98,7 @@ def experiment(program, task, trials, seeds, folder, pool):
     found = {}
     for way in WAYS:
         results = [jobs[way, t].result() for t in range(trials)]
-        best = max(results, key=lambda each: -math.inf if each["return"] is None else each["return"])
+        best = max(results, key=lambda each: each["return"])
         print(f"{task}, {way}: best of {trials}: sigma {best['sigma']:.3f}, learning rate {best['learning_rate']:.3f}, "
               f"return {best['return']:.1f}", flush=True)
         found[way] = {"trials": results,
@@ -164,13 +176,20 @@ def main():
         for task in arguments.tasks:
             path = arguments.folder / f"{task}.json"
             if not path.exists():
-                found = experiment(arguments.program, task, arguments.trials, arguments.seeds, arguments.folder, pool)
+                try:
+                    found = experiment(arguments.program, task, arguments.trials, arguments.seeds, arguments.folder, pool)
+                except Failure as failure:
+                    pool.shutdown(cancel_futures=True)
+                    print(f"control: {failure}", file=sys.stderr)
+                    return 1
                 path.write_text(json.dumps(found))
             results[task] = json.loads(path.read_text())
     print(table(results))
     print(verdict(results))
     if pyplot:
         draw(results, arguments.folder / "control.png")
+    return 0
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(main())
