@@ -215,6 +215,106 @@ TEST(ControlTask, ThePolicyIsThePerceptronOfTheFormedWeights) {
     }
 }
 
+// What a policy of biases alone does in so many episodes.
+struct Acted {
+  std::vector<float> actions;
+  std::vector<EpisodeState> ends;
+  std::vector<uint32_t> lengths;
+};
+
+// more: options. biases: of the output; statistics: of the first number of an observation.
+Acted acted(const ConfigValues& more, const std::vector<float>& biases, uint32_t episodes = 20,
+            const std::vector<int64_t>& statistics = {}, const std::vector<float>& weights = {}) {
+  ConfigValues all = values({{"layers", "0"}});
+  all.erase("width");
+  for (const auto& [name, value] : more) all[name] = value;
+  SoloCollectives solo;
+  SmallRun run(test::config_of(all), solo);
+  const ParameterLayout& layout = run.learner().layout();
+  std::vector<std::byte> arena(layout.bytes());
+  std::memcpy(arena.data() + layout[0].at, statistics.data(), 8 * statistics.size());
+  std::memcpy(arena.data() + layout[1].at, weights.data(), 4 * weights.size());
+  std::memcpy(arena.data() + layout[2].at, biases.data(), 4 * biases.size());
+  run.learner().write(0, arena);
+  const auto rollout = make_rollout(run.config(), run.device(), run.learner(), 7);
+  Acted found;
+  rollout->watch([&](const StepSeen& seen) {
+    if (!seen.action.empty()) found.actions.push_back(seen.action[0]);
+  });
+  UnperturbedEpisodes source(3, 0, 1, episodes);
+  rollout->begin(0, 0);
+  rollout->run(source);
+  for (const auto& [number, result] : source.finished()) {
+    found.ends.push_back(result.end);
+    found.lengths.push_back(result.steps);
+  }
+  return found;
+}
+
+double share_of(const std::vector<float>& values, float value) {
+  return static_cast<double>(std::ranges::count(values, value)) /
+         static_cast<double>(values.size());
+}
+
+TEST(ControlTask, AChoiceIsTheLargestOutputOrDrawnBySoftmax) {
+  EXPECT_EQ(share_of(acted({}, {0.2f, 0.1f}).actions, 0), 1);
+  EXPECT_EQ(share_of(acted({}, {0.1f, 0.2f}).actions, 1), 1);
+  EXPECT_EQ(share_of(acted({}, {0.1f, 0.1f}).actions, 0), 1) << "of equal ones the first";
+  const Acted drawn = acted({{"env", "MountainCar-v0"}, {"actions", "sampled"}},
+                            {std::log(5.0f), std::log(3.0f), 0});
+  EXPECT_EQ(drawn.actions.size(), 20u * 200);  // of standard deviation 0.008
+  EXPECT_NEAR(share_of(drawn.actions, 0), 5 / 9.0, 0.04);
+  EXPECT_NEAR(share_of(drawn.actions, 1), 3 / 9.0, 0.04);
+  EXPECT_NEAR(share_of(drawn.actions, 2), 1 / 9.0, 0.03);
+}
+
+TEST(ControlTask, ANumberIsATangentWithinItsBoundsAndMayHaveNoise) {
+  const auto moments = [](const std::vector<float>& values) {
+    double mean = 0, square = 0;
+    for (const float value : values) {
+      mean += value / static_cast<double>(values.size());
+      square += value * value / static_cast<double>(values.size());
+    }
+    return std::pair(mean, std::sqrt(std::max(0.0, square - mean * mean)));
+  };
+  const auto plain = moments(acted({{"env", "Pendulum-v1"}}, {0.3f}).actions);
+  EXPECT_NEAR(plain.first, 2 * std::tanh(0.3), 1e-6);  // torques are from -2 to 2
+  EXPECT_LT(plain.second, 1e-3);
+  const auto noisy = moments(
+      acted({{"env", "Pendulum-v1"}, {"actions", "sampled"}, {"action-noise", "0.2"}}, {0.3f})
+          .actions);
+  EXPECT_NEAR(noisy.first, 2 * std::tanh(0.3), 0.03);
+  EXPECT_NEAR(noisy.second, 2 * 0.2, 0.02);
+  for (const float action :
+       acted({{"env", "Pendulum-v1"}, {"actions", "sampled"}, {"action-noise", "5"}}, {0}).actions)
+    EXPECT_LE(std::abs(action), 2);
+}
+
+TEST(ControlTask, AnEpisodeEndsAtTheLimitOrByWhatHappens) {
+  const Acted stays = acted({{"env", "MountainCar-v0"}}, {0, 1, 0});
+  EXPECT_EQ(stays.lengths, std::vector<uint32_t>(20, 200));
+  EXPECT_EQ(stays.ends, std::vector(20, EpisodeState::truncated));
+  const Acted falls = acted({}, {1, 0});
+  EXPECT_EQ(falls.ends, std::vector(20, EpisodeState::terminated));
+  EXPECT_LT(std::ranges::max(falls.lengths), 20u);
+  const Acted fails = acted({}, {std::nanf(""), 0});
+  EXPECT_EQ(fails.ends, std::vector(20, EpisodeState::failed));
+  EXPECT_TRUE(fails.actions.empty());
+}
+
+// The choice is the sign of the first number, a position near 0, less its mean: 0.04, by what was seen.
+TEST(ControlTask, ObservationsAreSeenBesideWhatWasMet) {
+  ObservationSums sums(4);
+  for (const float position : {0.0f, 0.08f}) sums.add(std::vector<float>{position, 1, 1, 1});
+  std::vector<int64_t> words(statistics_words(4));
+  sums.add_to(words);
+  const std::vector<float> weights = {0, 0, 0, 0, 1, 0, 0, 0};
+  const Acted before = acted({}, {0, 0}, 20, {}, weights),
+              after = acted({}, {0, 0}, 20, words, weights);
+  EXPECT_GT(share_of(before.actions, 1), 0.3);
+  EXPECT_LT(share_of(after.actions, 1), share_of(before.actions, 1) / 2);
+}
+
 TEST(ControlTask, APolicyWithoutNumbersIsWorthNothingAndIsCounted) {
   SoloCollectives solo;
   SmallRun run(test::config_of(values()), solo);
