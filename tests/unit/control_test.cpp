@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <random>
+#include <span>
 
 #include "tests/support/small_run.hpp"
 #include "tests/support/solo_collectives.hpp"
@@ -232,9 +233,12 @@ Acted acted(const ConfigValues& more, const std::vector<float>& biases, uint32_t
   SmallRun run(test::config_of(all), solo);
   const ParameterLayout& layout = run.learner().layout();
   std::vector<std::byte> arena(layout.bytes());
-  std::memcpy(arena.data() + layout[0].at, statistics.data(), 8 * statistics.size());
-  std::memcpy(arena.data() + layout[1].at, weights.data(), 4 * weights.size());
-  std::memcpy(arena.data() + layout[2].at, biases.data(), 4 * biases.size());
+  const auto put = [&](size_t tensor, const auto& numbers) {
+    std::ranges::copy(std::as_bytes(std::span(numbers)), arena.data() + layout[tensor].at);
+  };
+  put(0, statistics);
+  put(1, weights);
+  put(2, biases);
   run.learner().write(0, arena);
   const auto rollout = make_rollout(run.config(), run.device(), run.learner(), 7);
   Acted found;
