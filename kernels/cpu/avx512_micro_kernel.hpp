@@ -82,6 +82,7 @@ template <typename Products, int Rows, int Vectors, typename WhatIsAhead>
                                               size_t groups, WhatIsAhead ahead) {
   const char* x = static_cast<const char*>(rows);
   const char* panel = static_cast<const char*>(weights);
+#pragma GCC unroll 4
   for (size_t g = 0; g < groups; ++g, panel += 4 * kPanel, x += group_bytes) {
     ahead.ask();
     add_group<Products>(acc, x, row_bytes, panel);

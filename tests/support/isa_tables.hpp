@@ -20,7 +20,7 @@ namespace eggroll::test {
 struct IsaTable {
   const cpu::Isa* isa;
   bool has_tiles;          // of 16 rows
-  bool makes_noise;        // beside products
+  bool makes_noise;        // beside products; amx where rows fill no tile
   bool transposes_panels;  // panel order as avx512.hpp documents it, otherwise natural order
 
   // The output that stands at a position of a panel.
@@ -47,7 +47,7 @@ inline const std::vector<IsaTable>& isa_tables() {
       const bool avx512 = name == "avx512", amx = name == "amx";
       here.push_back({.isa = isa,
                       .has_tiles = amx,
-                      .makes_noise = avx512,
+                      .makes_noise = avx512 || amx,
                       .transposes_panels = avx512 || amx});
     }
     return here;
