@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "common/command_line.hpp"
+#include "common/text_encoding.hpp"
 
 namespace eggroll {
 namespace {
@@ -101,7 +102,11 @@ std::string read_config_file(const std::string& path) {
   if (bytes > 0 && !(text << file.rdbuf()))
     throw OptionError("config", path, fmt::format("cannot be read: {}", std::strerror(errno)),
                       kCommandLine);
-  return text.str();
+  std::string content = text.str();
+  if (const auto encoding = foreign_encoding(content); !encoding.empty())
+    throw OptionError("config", path, fmt::format("is {} text; allowed is UTF-8", encoding),
+                      kCommandLine);
+  return content.erase(0, utf8_mark_bytes(content));
 }
 
 }  // namespace eggroll

@@ -17,7 +17,7 @@ std::vector<OptionSetting> read_config_lines(const std::string& text, const std:
 // A value as it stands after `name = `.
 std::string quoted_where_needed(const std::string& value);
 
-// The content of the file that --config names.
+// The content of the file that --config names, without the byte order mark of an editor.
 std::string read_config_file(const std::string& path);
 
 }  // namespace eggroll

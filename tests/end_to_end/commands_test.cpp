@@ -108,6 +108,8 @@ TEST_F(Commands, RolloutPlaysItsOwnRecordsAgainAndStopsWhereItIsToldTo) {
   EXPECT_EQ(std::ranges::count(whole, '\n'), 202) << "what it is of, the start, and 200 steps";
   const std::string records = folder->write("records", whole).string();
   EXPECT_EQ(expect_success(eggroll(rollout + " --actions " + records)), whole);
+  const std::string marked = folder->write("marked", "\xEF\xBB\xBF" + whole).string();
+  EXPECT_EQ(expect_success(eggroll(rollout + " --actions " + marked)), whole);
   const std::string first = expect_success(eggroll(rollout + " --steps 7"));
   EXPECT_EQ(std::ranges::count(first, '\n'), 9);
   EXPECT_TRUE(whole.starts_with(first));

@@ -19,6 +19,14 @@ void write_control_inputs(const std::string& folder) {
     std::ofstream(path) << text;
   };
   write("models/hopper.xml", "<mujoco><worldbody></mujoco>");
+  const auto utf16 = [](const std::string& text) {
+    std::string wide = "\xFF\xFE";
+    for (const char c : text) (wide += c) += '\0';
+    return wide;
+  };
+  write("wide/hopper.xml", utf16("<mujoco/>"));
+  write("wide.actions", utf16("0\n1\n"));
+  write("wide.ini", utf16("seed = 1\n"));
   write("few.actions", "0\n1\n");
   write("beyond.actions", "0\n1\n2\n");
   write("half.actions", "0.5\n");
@@ -131,6 +139,10 @@ std::vector<Case> control_cases() {
       {"two numbers for a choice", rollout + "--actions pairs.actions", {"line 1"}, ""},
       {"words for actions", rollout + "--actions words.actions", {"words.actions: line 1"}, ""},
       {"a record with a word", rollout + "--actions record.actions", {"line 1"}, ""},
+      {"actions in another encoding",
+       rollout + "--actions wide.actions",
+       {"actions = wide.actions", "UTF-16", "allowed is UTF-8"},
+       ""},
       {"more numbers than the action has",
        "rollout --checkpoint swing --actions pairs.actions",
        {"pairs.actions: line 1 is no action of Pendulum-v1", "a finite number"},
@@ -165,6 +177,10 @@ std::vector<Case> control_cases() {
     cases.push_back({"a model that is broken",
                      hopper + "--model-dir models",
                      {"models/hopper.xml is no model", "XML"},
+                     ""});
+    cases.push_back({"a model in another encoding",
+                     hopper + "--model-dir wide",
+                     {"wide/hopper.xml is UTF-16 text", "allowed is UTF-8"},
                      ""});
   }
   return cases;

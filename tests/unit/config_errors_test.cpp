@@ -204,6 +204,15 @@ TEST(ConfigErrors, ErrorsOfAFileCarryItsPath) {
   const std::string large = folder.write("large.ini", std::string((1 << 20) + 1, '\n')).string();
   EXPECT_EQ(command_line_refusal({"--config", large}),
             "config = " + large + " (command line): larger than 1 MiB, so not a config file");
+  const std::pair<std::string, std::string> marks[] = {{"\xFF\xFE"s, "UTF-16"},
+                                                       {"\xFE\xFF"s, "UTF-16"},
+                                                       {"\xFF\xFE\0\0"s, "UTF-32"},
+                                                       {"\0\0\xFE\xFF"s, "UTF-32"}};
+  for (const auto& [mark, encoding] : marks) {
+    const std::string other = folder.write("other.ini", mark + "s\0"s).string();
+    EXPECT_EQ(command_line_refusal({"--config", other}),
+              "config = " + other + " (command line): is " + encoding + " text; allowed is UTF-8");
+  }
 }
 
 TEST(ConfigErrors, ErrorsAreOneShortLineWhateverTheInput) {

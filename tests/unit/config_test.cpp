@@ -119,6 +119,14 @@ TEST(Config, TheCommandLineWinsOverTheFile) {
   EXPECT_EQ(parsed({"--config", folder.write("empty.ini", "").string()}), standard());
 }
 
+TEST(Config, TheByteOrderMarkOfAnEditorIsNoPartOfAName) {
+  const test::ScratchFolder folder;
+  const std::string mark = "\xEF\xBB\xBF";
+  EXPECT_EQ(parsed({"--config", folder.write("x.ini", mark + "seed = 5\r\n").string()}).seed, 5u);
+  EXPECT_EQ(parsed({"--config", folder.write("c.ini", mark + "# a comment").string()}), standard());
+  EXPECT_EQ(parsed({"--config", folder.write("m.ini", mark).string()}), standard());
+}
+
 TEST(Config, WhatIsWrittenReadsBackTheSame) {
   EXPECT_EQ(read_back(standard()), standard());
   const RunConfig unusual = unusual_config();

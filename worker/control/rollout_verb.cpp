@@ -6,13 +6,16 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <system_error>
 
 #include "common/check.hpp"
 #include "common/options.hpp"
+#include "common/text_encoding.hpp"
 #include "worker/control/animation.hpp"
 #include "worker/control/control_policy.hpp"
 #include "worker/control/environment_types.hpp"
@@ -75,13 +78,18 @@ std::vector<std::vector<float>> read_actions(const std::string& path, const Envi
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
     throw ConfigError(fmt::format("actions = {}: is a folder, needed is a file", shown(path)));
-  std::ifstream file(path);
+  std::ifstream file(path, std::ios::binary);
   if (!file)
     throw ConfigError(
         fmt::format("actions = {}: cannot be read: {}", shown(path), std::strerror(errno)));
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (const auto encoding = foreign_encoding(text); !encoding.empty())
+    throw ConfigError(
+        fmt::format("actions = {}: is {} text; allowed is UTF-8", shown(path), encoding));
+  std::istringstream lines(text.substr(utf8_mark_bytes(text)));
   std::vector<std::vector<float>> actions;
   int line_number = 0;
-  for (std::string line; std::getline(file, line);) {
+  for (std::string line; std::getline(lines, line);) {
     ++line_number;
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const auto action = action_of(line);

@@ -1,6 +1,7 @@
 // A corpus of bytes: one file, or every regular file below a folder in path order with a zero byte
 // (document boundary) between them. Path order is the byte order of the paths below the folder, the
-// same in every locale; empty files are passed over, links to files are followed.
+// same in every locale; empty files are passed over, links to files are followed. Bytes are taken as
+// they are: an editor's byte order mark is part of the text.
 #pragma once
 
 #include <cstdint>

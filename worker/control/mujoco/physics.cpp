@@ -13,6 +13,7 @@
 
 #include "common/check.hpp"
 #include "common/options.hpp"
+#include "common/text_encoding.hpp"
 #include "worker/control/mujoco/embedded_models.hpp"
 
 namespace eggroll {
@@ -77,6 +78,8 @@ std::string text_of(const std::filesystem::path& path, const std::string& title)
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (!file.is_open() || file.bad())
     throw ConfigError(fmt::format("{} cannot be read: {}", title, std::strerror(errno)));
+  if (const auto encoding = foreign_encoding(text); !encoding.empty())
+    throw ConfigError(fmt::format("{} is {} text; allowed is UTF-8", title, encoding));
   return text;
 }
 
