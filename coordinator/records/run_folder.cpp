@@ -82,7 +82,7 @@ class RunFolder::Lock {
  private:
   // False: the file was removed while this process waited for it.
   bool take(std::string& taken_over) {
-    descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (descriptor_ < 0)
       throw ConfigError(fmt::format("run = {}: cannot open {}: {}", path_.parent_path().string(),
                                     path_.string(), std::strerror(errno)));

@@ -65,6 +65,18 @@ TEST_F(RunFolderTest, TheLockOfAKilledRunIsTakenOverAndSaid) {
   expect_records(run(), 60);
 }
 
+// A colleague of the group may take it over, as all that is in the folder.
+TEST_F(RunFolderTest, AllFilesHaveThePermissionsThatTheUmaskLeaves) {
+  RunningCommand running("umask 002 && " + eggroll(train(100000)));
+  ASSERT_TRUE(reaches(run(), 45)) << running.wait(0).output;
+  running.signal(SIGKILL);
+  running.wait(10);
+  ASSERT_TRUE(std::filesystem::exists(run() / "lock"));
+  ASSERT_TRUE(std::filesystem::exists(run() / "checkpoint-000000020.h5"));
+  for (const std::string& name : listed(run()))
+    EXPECT_EQ(static_cast<int>(std::filesystem::status(run() / name).permissions()), 0664) << name;
+}
+
 TEST_F(RunFolderTest, ALockOfAnotherHostHoldsWhileItIsTouched) {
   std::filesystem::create_directory(run());
   const std::string words =
