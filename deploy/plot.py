@@ -74,7 +74,7 @@ def tokens_per_generation(path):
     config = os.path.join(os.path.dirname(path), "config.ini")
     values = {}
     try:
-        with open(config, encoding="utf-8") as file:
+        with open(config, encoding="utf-8-sig") as file:
             for line in file:
                 name, equals, value = line.partition("=")
                 if equals and not line.lstrip().startswith("#"):
@@ -154,6 +154,21 @@ def labels_of(runs):
     return names if len(set(names)) == len(names) else list(runs)
 
 
+def drawable(name):
+    """A name as a picture can show it: what is no text, or no character, as a replacement."""
+    text = os.fsencode(name).decode("utf-8", errors="replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def add_legend(axes, names):
+    """A row for each line, in their order, with its name as it is: matplotlib leaves out labels that begin with _, and sets what
+    stands between two $ as a formula."""
+    legend = axes.legend(axes.get_lines(), [str(row) for row in range(len(names))], fontsize="small")
+    for text, name in zip(legend.get_texts(), names):
+        text.set_parse_math(False)
+        text.set_text(drawable(name))
+
+
 def draw(arguments):
     # Everything is read before anything is drawn, so an error leaves no picture.
     curves, tasks = [], []
@@ -181,18 +196,21 @@ def draw(arguments):
         raise Refusal("this Python has no matplotlib; deploy/setup.sh installs it for /usr/bin/python3") from None
 
     figure, axes = pyplot.subplots(figsize=(8, 5))
-    ends, highest = [], 0.0  # where each curve is lowest: all of these are in the picture
+    names, ends, highest = [], [], 0.0  # ends: where each curve is lowest; all of these are in the picture
     for number, (label, validation, training) in enumerate(curves):
         color = f"C{number % 10}"
         if training[0]:
-            axes.plot(*training, color=color, linewidth=1, alpha=0.45, label=f"{label}: {task.members}")
+            axes.plot(*training, color=color, linewidth=1, alpha=0.45)
+            names.append(f"{label}: {task.members}")
         if validation[0]:
-            axes.plot(*validation, color=color, linewidth=1.6, marker=".", markersize=4, label=f"{label}: validation")
+            axes.plot(*validation, color=color, linewidth=1.6, marker=".", markersize=4)
+            names.append(f"{label}: validation")
         ends.append(min(training[1] + validation[1]))
         highest = max(highest, *training[1], *validation[1])
     for number, (name, value) in enumerate(arguments.reference):
         style = ["--", ":", "-."][number % 3]
-        axes.axhline(value, color="0.4", linewidth=1, linestyle=style, label=f"{name}: {value:g}")
+        axes.axhline(value, color="0.4", linewidth=1, linestyle=style)
+        names.append(f"{name}: {value:g}")
         ends.append(value)
         highest = max(highest, value)
     if task is LM or arguments.top:
@@ -207,7 +225,7 @@ def draw(arguments):
         axes.set_xscale("log")
     axes.set_ylabel(task.label)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    add_legend(axes, names)
     figure.tight_layout()
 
     root, extension = os.path.splitext(arguments.output)
