@@ -100,10 +100,11 @@ def positions(records, axis, path):
             so_far += record["steps"]
             steps.append(so_far)
         return steps
-    # The clock of a resumed run starts anew.
+    # In files of older programs the clock of a resumed run starts anew, which shows where less than its own time lies between a
+    # generation and the one before it.
     seconds, before, last = [], 0.0, 0.0
     for record in records:
-        if record["elapsed_s"] < last:
+        if record["elapsed_s"] - last < 0.999 * record.get("generation_s", 0.0):
             before += last
         last = record["elapsed_s"]
         seconds.append(before + last)

@@ -27,21 +27,25 @@ std::optional<uint64_t> generation_in(const std::string& line) {
   return generation->get<uint64_t>();
 }
 
-// The records of the first `completed` generations, written aside and renamed.
-void keep_records(const std::filesystem::path& path, uint64_t completed) {
+// The records of the first `completed` generations, written aside and renamed. The last of them.
+std::string keep_records(const std::filesystem::path& path, uint64_t completed) {
   std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return;
+  if (!std::filesystem::is_regular_file(path, error)) return "";
   std::ifstream in(path);
-  if (!in) return;
+  if (!in) return "";
+  std::string last;
   const std::filesystem::path aside = path.string() + ".partial";
   std::ofstream out(aside, std::ios::trunc);
   for (std::string line; std::getline(in, line);) {
     const auto generation = generation_in(line);
-    if (generation && *generation <= completed) out << line << '\n';
+    if (!generation || *generation > completed) continue;
+    out << line << '\n';
+    last = line;
   }
   out.close();
   if (!out) throw Error(fmt::format("{}: cannot write", aside.string()));
   std::filesystem::rename(aside, path);
+  return last;
 }
 
 }  // namespace
@@ -59,7 +63,7 @@ uint64_t recorded_generations(const std::filesystem::path& run, uint64_t most) {
 MetricsFile::MetricsFile(const std::filesystem::path& run, uint64_t completed,
                          uint64_t budget_bytes)
     : path_(run / "metrics.jsonl"), budget_bytes_(budget_bytes) {
-  keep_records(path_, completed);
+  last_kept_ = keep_records(path_, completed);
   descriptor_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor_ < 0)
     throw Error(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));

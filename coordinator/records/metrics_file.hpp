@@ -35,6 +35,8 @@ class MetricsFile {
   void sync();
 
   const std::filesystem::path& path() const { return path_; }
+  // The last record that was there already; empty: there was none.
+  const std::string& last_kept() const { return last_kept_; }
   // Why lines wait, and since how many attempts; "" and 0 when none do.
   const std::string& error() const { return error_; }
   uint64_t failed_attempts() const { return failed_attempts_; }
@@ -50,6 +52,7 @@ class MetricsFile {
 
   const std::filesystem::path path_;
   const uint64_t budget_bytes_;
+  std::string last_kept_;
   int descriptor_ = -1;
   std::optional<int64_t> whole_bytes_;  // where half a line begins that could not be cut off
   std::string waiting_;

@@ -35,6 +35,14 @@ void show(const std::string& text) {
   std::fflush(stdout);
 }
 
+// Of a record of metrics.jsonl; 0 where it has none.
+double elapsed_s_in(const std::string& record) {
+  const auto json = nlohmann::json::parse(record, nullptr, false);
+  if (!json.is_object()) return 0;
+  const auto elapsed = json.find("elapsed_s");
+  return elapsed != json.end() && elapsed->is_number() ? elapsed->get<double>() : 0;
+}
+
 }  // namespace
 
 bool output_is_terminal() {
@@ -81,7 +89,8 @@ RunLog::RunLog(const RunConfig& config, uint64_t completed, size_t parameters)
       recorded_(completed),
       parameters_(parameters),
       terminal_(output_is_terminal()),
-      metrics_(std::in_place, config.run, completed) {}
+      metrics_(std::in_place, config.run, completed),
+      before_s_(elapsed_s_in(metrics_->last_kept())) {}
 
 void RunLog::say(const std::string& line) {
   show(fmt::format("{}{}\n", line_is_open_ ? "\r\033[K" : "", line));
@@ -125,7 +134,7 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
   const double changed_share =
       static_cast<double>(record.update.changed) / static_cast<double>(parameters_);
   nlohmann::ordered_json json = {{"generation", generation},
-                                 {"elapsed_s", watch_.elapsed_s()},
+                                 {"elapsed_s", before_s_ + watch_.elapsed_s()},
                                  {"generation_s", extras.generation_s}};
   for (const Metric& metric : extras.train) json[metric.name] = metric.value;
   json["changed_parameters"] = record.update.changed;

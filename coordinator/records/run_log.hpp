@@ -65,7 +65,7 @@ class RunLog {
 
   MetricsFile& metrics() { return *metrics_; }
   const std::optional<Validation>& last_validation() const { return validation_; }
-  double elapsed_s() const { return watch_.elapsed_s(); }
+  double elapsed_s() const { return watch_.elapsed_s(); }  // since this log began
   // What was evaluated since this log began, generations that were done again too.
   double members() const { return members_; }
   // All that was gone through meanwhile; nothing where the task counts none.
@@ -80,6 +80,7 @@ class RunLog {
   const size_t parameters_;
   const bool terminal_;
   std::optional<MetricsFile> metrics_;
+  const double before_s_;  // that the run had taken when this log began, by its records
   Stopwatch watch_;
   double last_shown_s_ = -1e9;
   bool line_is_open_ = false;

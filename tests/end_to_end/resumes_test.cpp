@@ -188,6 +188,19 @@ TEST_F(Resumes, AFinishedRunWithMoreGenerations) {
   }
 }
 
+TEST_F(Resumes, WithAClockThatGoesOn) {
+  expect_success(eggroll(train("", "run", 40)));
+  for (const char* generations : {"41", "42", "80"})
+    expect_success(eggroll(resume(std::string("--generations ") + generations)));
+  double before = 0;
+  for (const nlohmann::json& record : metrics_of(run())) {
+    const double elapsed = record.value("elapsed_s", 0.0), own = record.value("generation_s", 0.0);
+    EXPECT_GE(elapsed - before, 0.999 * own) << record;
+    before = elapsed;
+  }
+  expect_records(run(), 80);
+}
+
 TEST_F(Resumes, AFinishedRunAsItIsChangesNothing) {
   expect_success(eggroll(train("", "run", 60)));
   const std::string metrics = read_text(run() / "metrics.jsonl");

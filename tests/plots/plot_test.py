@@ -4,6 +4,7 @@ Pictures are SVG whose texts are text, so a legend is read from them.
 """
 
 import html
+import importlib.util
 import json
 import os
 import pathlib
@@ -14,6 +15,13 @@ import tempfile
 import unittest
 
 PLOT = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "plot.py"
+
+
+def plot_module():
+    spec = importlib.util.spec_from_file_location("plot", PLOT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Plots(unittest.TestCase):
@@ -60,6 +68,15 @@ class Plots(unittest.TestCase):
         texts = self.texts(b"caf\xe9", "two\nlines")
         self.assertEqual(texts[-4], "caf\N{REPLACEMENT CHARACTER}: training (integer score)")
         self.assertEqual(texts[-2], "two\N{REPLACEMENT CHARACTER}lines: training (integer score)")
+
+    def test_seconds_of_parts_add_up(self):
+        def seconds(*records):
+            return plot_module().positions([{"generation_s": taken, "elapsed_s": elapsed} for taken, elapsed in records], "seconds", "")
+
+        self.assertEqual(seconds((0.5, 0.75), (0.5, 1.5), (0.5, 2.5)), [0.75, 1.5, 2.5])
+        # A clock that starts anew, also where its first reading is later than the last one before it.
+        self.assertEqual(seconds((0.5, 0.75), (0.5, 1.5), (0.5, 0.625), (0.5, 1.25)), [0.75, 1.5, 2.125, 2.75])
+        self.assertEqual(seconds((0.25, 0.25), (0.5, 0.5), (1.0, 1.25)), [0.25, 0.75, 2.0])
 
 
 if __name__ == "__main__":
