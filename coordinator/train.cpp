@@ -123,6 +123,23 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
   return config;
 }
 
+// Whether the run that is to go on, in its own folder, has come to its end before; rank 0 then says so.
+bool is_finished(const Run& run, Collectives& group) {
+  const RunConfig& config = run.config;
+  bool is_done = false;
+  if (group.rank() == 0 && run.resumed_from &&
+      run.resumed_from->header().generation == config.generations && goes_on_in_place(config) &&
+      confirm_finished(config.run, config.generations)) {
+    is_done = true;
+    fmt::print(
+        "the run is finished: {0} of {0} generations; run folder {1}; more of them with: eggroll "
+        "train --resume {1} --generations N\n",
+        config.generations, config.run);
+  }
+  group.broadcast(bytes_of(is_done));
+  return is_done;
+}
+
 // Rank 0: whether the checkpoint is of these data and this model.
 void check_resumed(const Run& run) {
   const CheckpointReader& reader = *run.resumed_from;
@@ -285,10 +302,12 @@ void prepare(Run& run, Collectives& group) {
 // Rank 0: the last lines. `failure`: the storage's verdict; what the run has failed in, if in
 // anything, comes back.
 std::string conclude(Run& run, std::string failure) {
-  const std::string unwritten =
-      run.log->end(summary_of(run, run.generation - run.first_generation));
-  if (failure.empty()) failure = unwritten;
-  const uint64_t generation = run.generation;
+  const uint64_t generation = run.generation, here = generation - run.first_generation;
+  // What was stopped as soon as it went on has nothing to add to the summary of what was before.
+  if (here > 0 || generation == 0 || generation == run.config.generations) {
+    const std::string unwritten = run.log->end(summary_of(run, here));
+    if (failure.empty()) failure = unwritten;
+  }
   if (!failure.empty()) {
     run.log->complain(failure);
     run.folder->say(RunStatus::failed, 1, generation, failure);
@@ -324,6 +343,7 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
     fmt::print("{}", report);
     return 0;
   }
+  if (!config.resume.empty() && is_finished(run, world)) return 0;
   if (config.survive && world.size() > 1) {
     together(world, [&] { check_launcher_lets_survive(world.size()); });
     Membership membership(world, config.silence_limit);

@@ -43,11 +43,35 @@ std::string utc(std::time_t time) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(time));
 }
 
+constexpr const char* kStatusNames[] = {"running", "finished", "stopped", "failed"};
+
+fs::path status_path(const std::string& run) { return fs::path(run) / "status.json"; }
+
 nlohmann::ordered_json myself() {
   return {{"host", host_name()},
           {"pid", static_cast<int64_t>(getpid())},
           {"job", job_id()},
           {"since", utc(std::time(nullptr))}};
+}
+
+// A disk that does not take it is no reason to end.
+void write_status(const std::string& run, RunStatus state, int exit_code, uint64_t generation,
+                  const std::string& message) {
+  nlohmann::ordered_json json = {{"state", kStatusNames[static_cast<int>(state)]},
+                                 {"exit_code", exit_code},
+                                 {"generation", generation},
+                                 {"message", message}};
+  json.update(myself());
+  const fs::path path = status_path(run);
+  const fs::path aside = path.string() + ".partial";
+  std::ofstream file(aside, std::ios::trunc);
+  file << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+  file.close();
+  std::error_code ignored;
+  if (file)
+    fs::rename(aside, path, ignored);
+  else
+    fs::remove(aside, ignored);
 }
 
 }  // namespace
@@ -164,19 +188,36 @@ bool holds_checkpoints(const RunConfig& config) {
   }
 }
 
-void check_run_folder(const RunConfig& config) {
+bool goes_on_in_place(const RunConfig& config) {
+  if (config.resume.empty()) return false;
   std::error_code error;
   const fs::path resumed = fs::is_directory(config.resume, error)
                                ? fs::path(config.resume)
                                : fs::path(config.resume).parent_path();
-  const bool goes_on = !config.resume.empty() && fs::equivalent(resumed, config.run, error);
-  if (goes_on) return;
+  return fs::equivalent(resumed, config.run, error);
+}
+
+void check_run_folder(const RunConfig& config) {
+  if (goes_on_in_place(config)) return;
+  std::error_code error;
   if (fs::exists(config.run, error) && !fs::is_directory(config.run, error))
     throw ConfigError(fmt::format("run = {}: is a file, needed is a folder", config.run));
   if (holds_checkpoints(config))
     throw ConfigError(fmt::format(
         "run = {}: the folder already holds a run; go on with --resume {} or choose another folder",
         config.run, config.run));
+}
+
+bool confirm_finished(const std::string& run, uint64_t generations) {
+  std::ifstream file(status_path(run));
+  const auto json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return false;
+  const auto state = json.find("state"), generation = json.find("generation");
+  if (state == json.end() || *state != kStatusNames[static_cast<int>(RunStatus::finished)] ||
+      generation == json.end() || *generation != generations)
+    return false;
+  write_status(run, RunStatus::finished, 0, generations, "");
+  return true;
 }
 
 RunFolder::RunFolder(const RunConfig& config, const std::string& config_text, bool replaces_lost)
@@ -201,23 +242,8 @@ RunFolder::~RunFolder() {
 
 void RunFolder::say(RunStatus state, int exit_code, uint64_t generation,
                     const std::string& message) {
-  constexpr const char* kNames[] = {"running", "finished", "stopped", "failed"};
   has_ended_ = state != RunStatus::running;
-  nlohmann::ordered_json json = {{"state", kNames[static_cast<int>(state)]},
-                                 {"exit_code", exit_code},
-                                 {"generation", generation},
-                                 {"message", message}};
-  json.update(myself());
-  const fs::path path = fs::path(run_) / "status.json";
-  const fs::path aside = path.string() + ".partial";
-  std::ofstream file(aside, std::ios::trunc);
-  file << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
-  file.close();
-  std::error_code ignored;
-  if (file)
-    fs::rename(aside, path, ignored);
-  else
-    fs::remove(aside, ignored);
+  write_status(run_, state, exit_code, generation, message);
 }
 
 }  // namespace eggroll

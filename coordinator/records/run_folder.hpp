@@ -14,9 +14,15 @@ namespace eggroll {
 
 // Whether the run folder holds checkpoints, readable or not.
 bool holds_checkpoints(const RunConfig& config);
+// Whether a run that is resumed goes on in its own folder.
+bool goes_on_in_place(const RunConfig& config);
 // A folder holds one run: a new one does not write among the checkpoints of another. Throws
 // ConfigError.
 void check_run_folder(const RunConfig& config);
+
+// Where status.json says that the run of this folder has finished with so many generations: says so
+// again, as this process, for whoever waits for that. Whether it does.
+bool confirm_finished(const std::string& run, uint64_t generations);
 
 enum class RunStatus { running, finished, stopped, failed };
 

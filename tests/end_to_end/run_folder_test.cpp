@@ -93,14 +93,39 @@ TEST_F(RunFolderTest, ALockOfAnotherHostHoldsWhileItIsTouched) {
   expect_status("finished", 0);
 }
 
+TEST_F(RunFolderTest, ARunThatIsStoppedAsSoonAsItGoesOnKeepsItsSummary) {
+  RunningCommand first(eggroll(train(100000)));
+  ASSERT_TRUE(reaches(run(), 25)) << first.wait(0).output;
+  first.signal(SIGTERM);
+  ASSERT_EQ(first.wait(30).exit_code, 75);
+  const std::string summary = read_text(run() / "summary");
+  const size_t records = metrics_of(run()).size();
+  RunningCommand second(eggroll(train(100000)));
+  ASSERT_TRUE(handles(second.pid(), SIGUSR2)) << second.wait(0).output;
+  second.signal(SIGUSR2);
+  EXPECT_EQ(second.wait(30).exit_code, 75);
+  EXPECT_EQ(metrics_of(run()).size(), records);
+  EXPECT_EQ(read_text(run() / "summary"), summary);
+  expect_status("stopped", 75);
+}
+
 TEST_F(RunFolderTest, AFinishedRunStartedAgainChangesNothing) {
   expect_success(eggroll(train(30)));
   const std::string digest = digest_of(run());
   const std::string metrics = read_text(run() / "metrics.jsonl");
-  expect_success(eggroll(train(30)));
-  EXPECT_EQ(digest_of(run()), digest);
-  EXPECT_EQ(read_text(run() / "metrics.jsonl"), metrics);
-  expect_status("finished", 0);
+  const std::string summary = read_text(run() / "summary");
+  EXPECT_NE(summary.find("validation "), std::string::npos) << summary;
+  for (const std::string& command :
+       {eggroll(train(30)), mpirun(2, train(30)), eggroll("train --resume " + run().string())}) {
+    const std::string output = expect_success(command);
+    EXPECT_TRUE(output.starts_with("the run is finished: 30 of 30 generations; run folder " +
+                                   run().string() + "; "))
+        << output;
+    EXPECT_EQ(digest_of(run()), digest);
+    EXPECT_EQ(read_text(run() / "metrics.jsonl"), metrics);
+    EXPECT_EQ(read_text(run() / "summary"), summary);
+    expect_status("finished", 0);
+  }
 }
 
 }  // namespace

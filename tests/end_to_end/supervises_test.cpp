@@ -136,6 +136,17 @@ TEST_F(Supervises, RestartsAreCounted) {
   EXPECT_EQ(count(result.output, "supervise: started again 0 times already"), 1u) << result.output;
 }
 
+TEST_F(Supervises, ARunThatIsFinishedIsNotStartedForEver) {
+  expect_success(eggroll(train()));
+  const std::string summary = read_text(run() / "summary");
+  const CommandResult result = run_command(supervised("", ranks(2, train() + " --survive")), 60);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(count(result.output, "the run is finished: "), 1u) << result.output;
+  EXPECT_EQ(count(result.output, "supervise: "), 0u) << result.output;
+  EXPECT_EQ(read_text(run() / "summary"), summary);
+  expect_whole();
+}
+
 TEST_F(Supervises, HostsThatDoNotAnswerAreLeftOut) {
   const std::string job = "mpirun --host {hosts} -np {ranks} " + quoted(binary().string()) + " ";
   const CommandResult result = run_command(
