@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <optional>
 
 #include "common/command_line.hpp"
@@ -278,11 +277,6 @@ RunConfig config_for_resume(const RunConfig& saved, const ParsedConfig& given,
     for (const Option* row : run.rows())
       if (row->pin) row->pin(saved.generations);
     config = run.config();
-  }
-  if (!given.given.contains("run") && !given.config.resume.empty()) {
-    const std::filesystem::path from = given.config.resume;
-    const std::filesystem::path folder = from.extension() == ".h5" ? from.parent_path() : from;
-    config.run = folder.empty() ? "." : folder.string();
   }
   return config;
 }

@@ -50,9 +50,9 @@ std::optional<std::string> train_help(const std::vector<std::string>& arguments,
 void validate_config(const RunConfig& config, const OptionCatalogue& catalogue,
                      const OptionSources& sources = {});
 // --resume: the run goes on with its own config; only what cannot change its results may differ
-// (Option::changeable). Any other option that is given with another value is a ConfigError. Without
-// --run it goes on in the folder that --resume names. Other planned generations leave spans in
-// percent where they were: they become the number of generations that they stood for.
+// (Option::changeable). Any other option that is given with another value is a ConfigError. Other
+// planned generations leave spans in percent where they were: they become the number of generations
+// that they stood for.
 RunConfig config_for_resume(const RunConfig& saved, const ParsedConfig& given,
                             const OptionCatalogue& catalogue);
 

@@ -105,6 +105,7 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
                                     kNoiseLaw));
     config = config_for_resume(config_in(*resumed_from, parsed.config.resume), parsed,
                                option_catalogue());
+    if (!parsed.given.contains("run")) config.run = folder_to_resume_in(parsed.config.resume);
     validate_config(config, option_catalogue(), parsed.given);
     if (resumed_from->header().generation > config.generations)
       throw ConfigError(fmt::format("generations = {}: {} has completed {}", config.generations,

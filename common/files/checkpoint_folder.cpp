@@ -63,6 +63,15 @@ std::vector<fs::path> list_checkpoints(const fs::path& run) {
   return paths;
 }
 
+std::optional<fs::path> run_folder_of(const fs::path& checkpoint) {
+  std::error_code error;
+  if (fs::is_directory(checkpoint, error)) return checkpoint;
+  const fs::path file =
+      fs::is_symlink(checkpoint, error) ? fs::canonical(checkpoint, error) : checkpoint;
+  if (!checkpoint_generation(file)) return std::nullopt;
+  return file.has_parent_path() ? file.parent_path() : ".";
+}
+
 CheckpointReader newest_checkpoint(
     const fs::path& run,
     const std::function<void(const fs::path&, const std::string&)>& passed_over) {

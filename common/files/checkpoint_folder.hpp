@@ -20,6 +20,9 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& run, uint64_t
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& run);
 // The generation in a file name that checkpoint_path made.
 std::optional<uint64_t> checkpoint_generation(const std::filesystem::path& path);
+// The folder of the run that a checkpoint belongs to, which may be that folder itself or a link to
+// either; none where a file has not the name of a checkpoint of a run.
+std::optional<std::filesystem::path> run_folder_of(const std::filesystem::path& checkpoint);
 // The newest checkpoint of `run` that verifies, open. `passed_over(path, why)` hears of each newer
 // one that does not. Where a run writes into the folder and prunes it meanwhile, the newest of
 // those that are there then. Throws Error when none.

@@ -188,13 +188,19 @@ bool holds_checkpoints(const RunConfig& config) {
   }
 }
 
+std::string folder_to_resume_in(const std::string& resume) {
+  if (const auto folder = run_folder_of(resume)) return folder->string();
+  throw ConfigError(
+      fmt::format("resume = {}: not the name of a checkpoint in the folder of a run, such as {}; "
+                  "name the folder to go on in with --run",
+                  shown(resume), checkpoint_path("", 1).string()));
+}
+
 bool goes_on_in_place(const RunConfig& config) {
   if (config.resume.empty()) return false;
   std::error_code error;
-  const fs::path resumed = fs::is_directory(config.resume, error)
-                               ? fs::path(config.resume)
-                               : fs::path(config.resume).parent_path();
-  return fs::equivalent(resumed, config.run, error);
+  const auto folder = run_folder_of(config.resume);
+  return folder && fs::equivalent(*folder, config.run, error);
 }
 
 void check_run_folder(const RunConfig& config) {

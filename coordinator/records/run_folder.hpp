@@ -14,6 +14,9 @@ namespace eggroll {
 
 // Whether the run folder holds checkpoints, readable or not.
 bool holds_checkpoints(const RunConfig& config);
+// The folder in which a run goes on without --run: that of the checkpoint that --resume names. Throws
+// ConfigError where a file is in no such folder.
+std::string folder_to_resume_in(const std::string& resume);
 // Whether a run that is resumed goes on in its own folder.
 bool goes_on_in_place(const RunConfig& config);
 // A folder holds one run: a new one does not write among the checkpoints of another. Throws

@@ -117,7 +117,7 @@ std::optional<Assignment> parse(const std::vector<std::string>& own,
   job.run = parsed.config;
   job.command = command;
   if (!job.run.resume.empty()) {
-    if (fs::path(job.run.resume).extension() == ".h5")
+    if (std::error_code error; !fs::is_directory(job.run.resume, error))
       throw ConfigError(
           fmt::format("supervise: resume = {}: name the folder of the run, so that a "
                       "restart goes on from its newest checkpoint",

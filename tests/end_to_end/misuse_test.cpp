@@ -117,6 +117,10 @@ const std::vector<Case>& cases() {
       {"resume nowhere", "train --resume nowhere", {"resume = nowhere"}, ""},
       {"resume of nothing", "train --resume nothing", {"resume = nothing", "no checkpoint"}, ""},
       {"resume of a cut file", "train --resume cut.h5", {"resume = cut.h5", "truncated"}, ""},
+      {"resume of a copy",
+       "train --resume best.hdf5 --generations 9",
+       {"resume = best.hdf5", "checkpoint-000000001.h5", "--run"},
+       ""},
       {"resume with another population",
        "train --resume done --population 128",
        {"population = 128", "has 64"},
@@ -230,6 +234,7 @@ class Misuse : public testing::Test {
     expect_success(in_folder(eggroll("train --config base.ini --run done")));
     const std::string whole = read_text(*folder / "done" / "checkpoint-000000003.h5");
     folder->write("cut.h5", whole.substr(0, whole.size() / 2));
+    folder->write("best.hdf5", whole);
     write_control_inputs(folder->path().string());
     folder->write("damaged/checkpoint-000000003.h5", whole.substr(0, whole.size() / 2));
   }

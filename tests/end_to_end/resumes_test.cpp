@@ -39,7 +39,10 @@ class Resumes : public testing::Test {
     }();
     return digest;
   }
-  size_t generation_of_newest() const { return inspect(run()).value("generation", size_t{0}); }
+  static size_t generation_of(const std::filesystem::path& run) {
+    return inspect(run).value("generation", size_t{0});
+  }
+  size_t generation_of_newest() const { return generation_of(run()); }
 
   std::vector<std::filesystem::path> checkpoints() const {  // oldest first
     std::vector<std::filesystem::path> files;
@@ -210,6 +213,22 @@ TEST_F(Resumes, AFinishedRunAsItIsChangesNothing) {
   EXPECT_EQ(digest_of(run()), digest);
   EXPECT_EQ(listed(run()), files);
   EXPECT_EQ(read_text(run() / "metrics.jsonl"), metrics);
+}
+
+TEST_F(Resumes, InTheFolderOfTheRealFileThatALinkLeadsTo) {
+  namespace fs = std::filesystem;
+  expect_success(eggroll(train("", "exp.h5", 60)));
+  const fs::path folder = folder_ / "elsewhere", link = folder / "latest.h5";
+  fs::create_directory(folder);
+  fs::create_symlink(run("exp.h5") / "checkpoint-000000060.h5", link);
+  const std::string there = "cd " + quoted(folder.string()) + " && ";
+  expect_success(there + eggroll("train --resume latest.h5 --generations 70"));
+  expect_success(eggroll("train --resume " + run("exp.h5").string() + " --generations 80"));
+  const std::string here = "cd " + quoted(run("exp.h5").string()) + " && ";
+  expect_success(here + eggroll("train --resume checkpoint-000000080.h5 --generations 90"));
+  expect_records(run("exp.h5"), 90);
+  EXPECT_EQ(generation_of(run("exp.h5")), 90u);
+  EXPECT_EQ(listed(folder), std::vector<std::string>{"latest.h5"});
 }
 
 TEST_F(Resumes, FromOneCheckpointIntoAnotherFolder) {

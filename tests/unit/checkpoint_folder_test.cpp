@@ -42,6 +42,24 @@ TEST(CheckpointFolder, ListsNewestFirstAndOnlyCheckpoints) {
   EXPECT_NE(refusal([&] { list_checkpoints(folder / "config.ini"); }), "no error");
 }
 
+TEST(CheckpointFolder, OfARunIsThatOfTheRealFileWhateverItsName) {
+  const test::ScratchFolder folder;
+  const fs::path real = fs::canonical(folder.path());
+  const fs::path checkpoint = folder.write("exp.h5/checkpoint-000000003.h5", "");
+  fs::create_directory(folder / "elsewhere");
+  fs::create_symlink("../exp.h5/checkpoint-000000003.h5", folder / "elsewhere/latest.h5");
+  fs::create_symlink("latest.h5", folder / "elsewhere/checkpoint-000000009.h5");
+  fs::create_symlink("../exp.h5", folder / "elsewhere/run");
+  EXPECT_EQ(run_folder_of(checkpoint), folder / "exp.h5");
+  EXPECT_EQ(run_folder_of(folder / "exp.h5"), folder / "exp.h5");
+  EXPECT_EQ(run_folder_of(folder / "elsewhere/latest.h5"), real / "exp.h5");
+  EXPECT_EQ(run_folder_of(folder / "elsewhere/checkpoint-000000009.h5"), real / "exp.h5");
+  EXPECT_EQ(run_folder_of(folder / "elsewhere/run"), folder / "elsewhere/run");
+  EXPECT_EQ(run_folder_of("checkpoint-000000001.h5"), ".");
+  for (const char* name : {"best.hdf5", "best.h5", "exp.h5/copy.h5"})
+    EXPECT_EQ(run_folder_of(folder.write(name, "")), std::nullopt) << name;
+}
+
 TEST(CheckpointFolder, TheNewestThatVerifiesIsTakenAndDamagedOnesAreNamed) {
   const test::ScratchFolder folder;
   const ParameterLayout layout = small_layout();

@@ -29,7 +29,6 @@ TEST(ConfigResume, AResumedRunKeepsItsOwnOptions) {
   saved.sampling = Sampling::antithetic;
   const RunConfig config = resumed(saved, resume_with({}));
   saved.resume = "old/run";
-  saved.run = "old/run";
   EXPECT_EQ(config, saved);
   EXPECT_EQ(refusal([&] { validate_config(config, catalogue()); }), "no error");
 }
@@ -160,15 +159,6 @@ TEST(ConfigResume, AResumedRunComparesWhatWinsOnly) {
   const test::ScratchFolder folder;
   const std::string file = folder.write("x.ini", "seed = 5\n").string();
   EXPECT_EQ(resumed(standard(), resume_with({"--config", file, "--seed", "1"})).seed, 1u);
-}
-
-TEST(ConfigResume, AResumedRunGoesOnInTheFolderThatIsNamed) {
-  const auto folder = [](const std::string& resume) {
-    return resumed(standard(), parse_train_config({"--resume", resume}, catalogue())).run;
-  };
-  EXPECT_EQ(folder("a/b"), "a/b");
-  EXPECT_EQ(folder("a/b/checkpoint-000000001.h5"), "a/b");
-  EXPECT_EQ(folder("checkpoint-000000001.h5"), ".");
 }
 
 }  // namespace
