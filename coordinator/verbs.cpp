@@ -97,7 +97,8 @@ int run(const VerbOfTask& verb, const VerbCommand& command, const CheckpointRead
   const auto device = make_device(chosen.name, {.threads = command.threads, .index = chosen.index});
   const auto learner = device->make_learner(settings);
   learner->write(0, parameters);
-  Trained trained{config, reader.header().generation, *device, *learner};
+  Trained trained{config, reader.header().generation, reader.header().data_digest, *device,
+                  *learner};
   return command.job(trained);
 }
 

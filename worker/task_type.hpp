@@ -24,6 +24,7 @@ namespace eggroll {
 struct Trained {
   RunConfig config;
   uint64_t generation = 0;  // completed
+  std::string data_digest;  // of what it was trained on (Task::data_digest); empty: not said
   Device& device;
   Learner& learner;  // with the parameters of the checkpoint
 };

@@ -272,6 +272,10 @@ to.attrs['config'] = 'layers = 1\nwidth = 64\n'
 )"))
     return;
   EXPECT_EQ(evaluated(file)["score_sum"], evaluated(path("run"))["score_sum"]);
+  const std::string held_out = expect_success(
+      eggroll("evaluate --held-out --checkpoint " + file + " --data " + path("text")));
+  EXPECT_EQ(lines_with(held_out, "eggroll: the checkpoint does not say on which text").size(), 1u)
+      << held_out;
   EXPECT_EQ(expect_success(eggroll("sample --seed 3 --checkpoint " + file)), sample("--seed 3"));
   const nlohmann::json json = inspect(file);
   EXPECT_FALSE(json.value("complete", true));

@@ -171,6 +171,22 @@ const std::vector<Case>& cases() {
        "evaluate --checkpoint done --data small --streams 12",
        {"streams = 12", "1 to 10"},
        ""},
+      {"held-out part of another text",
+       "evaluate --checkpoint done --data less --held-out",
+       {"data = less: not the text that the model was trained on", "without --held-out"},
+       ""},
+      {"held-out part of nothing held out",
+       "evaluate --checkpoint whole --data text --held-out",
+       {"held-out = true (command line)", "held-out = 0", "without it"},
+       ""},
+      {"held-out part of a byte",
+       "evaluate --checkpoint nearly --data text --held-out",
+       {"data = text: what was held out is 1 byte"},
+       ""},
+      {"text of a byte",
+       "evaluate --checkpoint done --data byte",
+       {"data = byte: the text is 1 byte", "needed are 2"},
+       ""},
       {"no streams", "evaluate --checkpoint done --data text --streams 0", {"streams = 0"}, ""},
       {"fewer than no streams", "evaluate --checkpoint done --data text --streams -1", {"-1"}, ""},
       {"unknown device to evaluate on",
@@ -221,6 +237,7 @@ class Misuse : public testing::Test {
     folder->write("text", text);
     folder->write("less", text.substr(0, 600));
     folder->write("small", text.substr(0, 20));
+    folder->write("byte", "x");
     folder->write("empty", "");
     std::filesystem::create_directory(*folder / "nothing");
     folder->write("base.ini",
@@ -232,6 +249,8 @@ class Misuse : public testing::Test {
     folder->write("section.ini", "[model]\nwidth = 64\n");
     // Far enough that its position lies beyond the slices of a shorter text.
     expect_success(in_folder(eggroll("train --config base.ini --run done")));
+    expect_success(in_folder(eggroll("train --config base.ini --held-out 0 --run whole")));
+    expect_success(in_folder(eggroll("train --config base.ini --held-out 0.0002 --run nearly")));
     const std::string whole = read_text(*folder / "done" / "checkpoint-000000003.h5");
     folder->write("cut.h5", whole.substr(0, whole.size() / 2));
     folder->write("best.hdf5", whole);

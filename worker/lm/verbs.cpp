@@ -12,6 +12,7 @@
 #include <random>
 
 #include "common/check.hpp"
+#include "common/command_line.hpp"
 #include "common/stopwatch.hpp"
 #include "worker/lm/corpus.hpp"
 #include "worker/lm/lm_settings.hpp"
@@ -30,10 +31,39 @@ struct EvaluateSettings {
   bool json = false;
 };
 
+// What training held out is known of its own text alone: of another one, or of one that has grown
+// since, the last part may have been trained.
+void check_is_held_out(const EvaluateSettings& settings, const Corpus& corpus,
+                       const Trained& trained) {
+  const std::string digest = fmt::format("{:016x}", corpus.digest());
+  if (trained.data_digest.empty())
+    fmt::print(
+        stderr,
+        "eggroll: the checkpoint does not say on which text it was trained: the last part of "
+        "{} is taken for the one that it held out\n",
+        shown(settings.data));
+  else if (trained.data_digest != digest)
+    throw ConfigError(fmt::format(
+        "data = {}: not the text that the model was trained on (digest {}, there {}), so "
+        "no part of it is known to be held out; without --held-out all of it is scored",
+        shown(settings.data), digest, trained.data_digest));
+}
+
 int evaluate(const EvaluateSettings& settings, Trained& trained) {
   const LmSettings model = lm_settings(trained.config);
+  if (settings.held_out && model.held_out == 0)
+    throw OptionError(
+        "held-out", "true",
+        "training held nothing out (held-out = 0); without it all of the text is scored",
+        kCommandLine);
   const Corpus corpus(settings.data, settings.held_out ? model.held_out : 0.0);
+  if (settings.held_out) check_is_held_out(settings, corpus, trained);
   const auto text = settings.held_out ? corpus.held_out() : corpus.all();
+  if (text.size() < 2)
+    throw ConfigError(
+        fmt::format("data = {}: {} is {} byte{}; needed are 2, of which one is predicted",
+                    shown(settings.data), settings.held_out ? "what was held out" : "the text",
+                    text.size(), text.size() == 1 ? "" : "s"));
   if (text.size() / settings.streams < 2)
     throw OptionError(
         "streams", std::to_string(settings.streams),
@@ -85,7 +115,7 @@ std::function<int(Trained&)> prepare_evaluate(Options& to) {
   auto settings = std::make_shared<EvaluateSettings>();
   to.path("data", settings->data, "PATH", "text: a file, or a folder of files").required();
   to.flag("held-out", settings->held_out,
-          "only the part that training held out (the share is in the checkpoint)");
+          "only the part of the training's text that it held out (the share is in the checkpoint)");
   to.number("streams", settings->streams, 1, uint64_t{std::numeric_limits<int64_t>::max()},
             "parallel streams, each from a zero state");
   to.flag("json", settings->json, "one JSON object instead of text");
