@@ -199,7 +199,8 @@ void say_what_begins(Run& run, Collectives& group, const std::string& remark) {
           ? ""
           : fmt::format(", resumed after generation {}", run.first_generation)));
   if (!remark.empty()) run.log->say(remark);
-  if (!run.folder->taken_over().empty()) run.log->say(run.folder->taken_over());
+  for (const std::string& line : {run.folder->taken_over(), run.folder->kept_beside()})
+    if (!line.empty()) run.log->say(line);
 }
 
 // The last validation in the summary: a line for each figure that has a label, with its notes.

@@ -17,6 +17,7 @@
 #include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "common/check.hpp"
@@ -24,6 +25,7 @@
 #include "common/files/checkpoint_folder.hpp"
 #include "common/messages/collectives.hpp"
 #include "coordinator/records/open_checkpoint.hpp"
+#include "worker/tasks.hpp"
 
 namespace eggroll {
 namespace {
@@ -72,6 +74,36 @@ void write_status(const std::string& run, RunStatus state, int exit_code, uint64
     fs::rename(aside, path, ignored);
   else
     fs::remove(aside, ignored);
+}
+
+std::string content_of(const fs::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+// Whether this program writes such a file: then nothing of a person's is in it, no comment, no order.
+bool is_written_config(const std::string& text) {
+  try {
+    return write_config(parse_config_text(text, "", option_catalogue()), option_catalogue()) ==
+           text;
+  } catch (const ConfigError&) {
+    return false;
+  }
+}
+
+// Renames a config.ini that a person wrote to the first of config.ini.1, .2, ... that is free; the
+// new name, empty where there was nothing to keep.
+std::string keep_beside(const fs::path& config) {
+  std::error_code error;
+  if (!fs::is_regular_file(config, error)) return "";
+  if (!fs::is_symlink(config, error) && is_written_config(content_of(config))) return "";
+  for (int number = 1;; ++number) {
+    const std::string name = fmt::format("{}.{}", config.string(), number);
+    if (fs::exists(fs::symlink_status(name, error))) continue;
+    fs::rename(config, name);
+    return name;
+  }
 }
 
 }  // namespace
@@ -234,6 +266,15 @@ RunFolder::RunFolder(const RunConfig& config, const std::string& config_text, bo
     throw ConfigError(fmt::format("run = {}: cannot create the folder: {}", run_, error.message()));
   lock_ = std::make_unique<Lock>(fs::path(run_) / "lock", replaces_lost, taken_over_);
   const fs::path path = fs::path(run_) / "config.ini";
+  try {
+    if (const std::string name = keep_beside(path); !name.empty())
+      kept_beside_ =
+          fmt::format("{} is the run's own from now on; the one that was there is kept as {}",
+                      path.string(), name);
+  } catch (const fs::filesystem_error& failure) {
+    throw ConfigError(fmt::format("run = {}: cannot rename {}: {}", run_, path.string(),
+                                  failure.code().message()));
+  }
   std::ofstream file(path, std::ios::trunc);
   file << config_text;
   file.close();

@@ -31,9 +31,9 @@ enum class RunStatus { running, finished, stopped, failed };
 
 class RunFolder {
  public:
-  // Makes the folder where there is none, takes its lock and writes config_text as config.ini.
-  // Throws ConfigError when another process holds it. replaces_lost: the holder is known to be
-  // lost, as rank 0 of this very run was.
+  // Makes the folder where there is none, takes its lock and writes config_text as config.ini, beside
+  // one that a person wrote. Throws ConfigError when another process holds it. replaces_lost: the
+  // holder is known to be lost, as rank 0 of this very run was.
   RunFolder(const RunConfig& config, const std::string& config_text, bool replaces_lost);
   // Lets go of the folder. A run that has said nothing of its end has failed.
   ~RunFolder();
@@ -42,6 +42,8 @@ class RunFolder {
 
   // A line about a lock that a killed process left here; empty: there was none.
   const std::string& taken_over() const { return taken_over_; }
+  // A line about a config.ini that has another name now; empty: there was none.
+  const std::string& kept_beside() const { return kept_beside_; }
   // Writes status.json; a disk that does not take it is no reason to end.
   void say(RunStatus state, int exit_code, uint64_t generation, const std::string& message = "");
 
@@ -49,7 +51,7 @@ class RunFolder {
   class Lock;
 
   const std::string run_;
-  std::string taken_over_;
+  std::string taken_over_, kept_beside_;
   bool has_ended_ = false;
   std::unique_ptr<Lock> lock_;
 };

@@ -93,6 +93,36 @@ TEST_F(RunFolderTest, ALockOfAnotherHostHoldsWhileItIsTouched) {
   expect_status("finished", 0);
 }
 
+TEST_F(RunFolderTest, AConfigThatAPersonWroteIsKeptBesideTheRunsOwn) {
+  const std::string words = "# why these values\nwidth = 64\nlayers = 1\n";
+  const auto config = [this](const std::string& more) { return run() / ("config.ini" + more); };
+  const auto start = [&] {
+    return expect_success(eggroll("train --data " + data_ + " --config " + config("").string() +
+                                  " --run " + run().string() +
+                                  " --population 64 --tokens-per-update 8 --generations 2"));
+  };
+  folder_.write("run/config.ini", words);
+  const std::string output = start();
+  EXPECT_EQ(lines_with(output, config("").string() +
+                                   " is the run's own from now on; the one that "
+                                   "was there is kept as " +
+                                   config(".1").string())
+                .size(),
+            1u)
+      << output;
+  EXPECT_EQ(read_text(config(".1")), words);
+  const std::string own = read_text(config(""));
+  EXPECT_NE(own.find("\npopulation = 64\n"), std::string::npos) << own;
+  // The run's own is written anew, and no copy is kept of it; of one that was written into it is.
+  expect_success(eggroll("train --resume " + run().string() + " --generations 3"));
+  EXPECT_FALSE(std::filesystem::exists(config(".2")));
+  const std::string noted = read_text(config("")) + "# a note\n";
+  folder_.write("run/config.ini", noted);
+  expect_success(eggroll("train --resume " + run().string() + " --generations 4"));
+  EXPECT_EQ(read_text(config(".2")), noted);
+  EXPECT_EQ(read_text(config(".1")), words);
+}
+
 TEST_F(RunFolderTest, ARunThatIsStoppedAsSoonAsItGoesOnKeepsItsSummary) {
   RunningCommand first(eggroll(train(100000)));
   ASSERT_TRUE(reaches(run(), 25)) << first.wait(0).output;
