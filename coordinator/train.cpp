@@ -198,6 +198,7 @@ void say_what_begins(Run& run, Collectives& group, const std::string& remark) {
       run.first_generation == 0
           ? ""
           : fmt::format(", resumed after generation {}", run.first_generation)));
+  for (const std::string& line : run.task->data_remarks()) run.log->say(line);
   if (!remark.empty()) run.log->say(remark);
   for (const std::string& line : {run.folder->taken_over(), run.folder->kept_beside()})
     if (!line.empty()) run.log->say(line);
@@ -339,10 +340,11 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
     std::string report;
     together(world, [&] {
       make_device(device.name, {.threads = 1, .index = device.index});
-      type.check_data(config);
+      const std::vector<std::string> remarks = type.check_data(config);
       if (world.rank() == 0) report = dry_run_report(config, world.size(), threads, device);
+      for (const std::string& line : remarks) report += fmt::format("# {}\n", line);
     });
-    fmt::print("{}", report);
+    if (world.rank() == 0) fmt::print("{}", report);
     return 0;
   }
   if (!config.resume.empty() && is_finished(run, world)) return 0;

@@ -45,6 +45,8 @@ class Task {
 
   // Of all it reads, 16 hex digits: the same on all ranks and after a resume. Empty: it reads nothing.
   virtual std::string data_digest() const { return ""; }
+  // What a person is told of the data when a run begins, a line each.
+  virtual std::vector<std::string> data_remarks() const { return {}; }
   // How fitness is computed, where that is not the same bits on every processor: ranks must agree on
   // it, and a resume says that it differs ("mujoco 3.1.2").
   virtual std::string arithmetic() const { return "exact"; }

@@ -61,7 +61,8 @@ struct TaskType {
   void (*start_values)(const RunConfig& config, const ParameterLayout& layout,
                        std::span<std::byte> arena);
   // Reads the data, if there are any: throws ConfigError when they and the configuration do not fit.
-  void (*check_data)(const RunConfig& config);
+  // What a person is told of them, a line each (Task::data_remarks).
+  std::vector<std::string> (*check_data)(const RunConfig& config);
   // Ready to evaluate; throws ConfigError when data and configuration do not fit. The learner outlives
   // it.
   std::unique_ptr<Task> (*make)(const RunConfig& config, Device& device, const Learner& learner);

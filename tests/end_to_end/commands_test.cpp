@@ -225,6 +225,25 @@ TEST_F(Commands, DryRunPrintsWhatARunCostsAndWritesNothing) {
   EXPECT_EQ(expect_success(eggroll("train --dry-run --config " + again)), alone);
 }
 
+TEST_F(Commands, AFolderOfTextIsCountedAndWhatIsNotReadIsSaid) {
+  folder->write("texts/a", generated_text(3000));
+  std::filesystem::create_symlink("nowhere", *folder / "texts/b");
+  const std::string files = "data = " + path("texts") + ": 1 file, 3000 bytes\n",
+                    skipped =
+                        "data = " + path("texts") + ": not read is b: a link that leads nowhere\n";
+  const std::string options =
+      " --layers 1 --width 64 --population 32 --tokens-per-update 8"
+      " --generations 2 --data " +
+      path("texts") + " --run " + path("counted");
+  const std::string dry = expect_success(mpirun(2, "train --dry-run" + options));
+  EXPECT_NE(dry.find("# " + files + "# " + skipped), std::string::npos) << dry;
+  const std::string trained = expect_success(mpirun(2, "train" + options));
+  EXPECT_NE(trained.find('\n' + files + skipped), std::string::npos) << trained;
+  const std::string evaluated = expect_success(
+      eggroll("evaluate --checkpoint " + path("counted") + " --data " + path("texts")));
+  EXPECT_TRUE(evaluated.starts_with(files + skipped)) << evaluated;
+}
+
 TEST_F(Commands, InitStartsANewRunFromTheParametersOfAnother) {
   expect_success(eggroll("train --init " + path("run") + " --data " + path("text") + " --run " +
                          path("next") +

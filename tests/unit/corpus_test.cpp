@@ -74,6 +74,46 @@ TEST(Corpus, FollowsLinksToFilesAndPassesOverWhatIsNoFile) {
   EXPECT_EQ(text_of(Corpus(folder / "corpus", 0).all()), "text\0linked"s);
 }
 
+TEST(Corpus, FollowsLinksToFoldersAndReadsEachOnce) {
+  const test::ScratchFolder folder;
+  folder.write("corpus/m/one", "one");
+  folder.write("elsewhere/two", "two");
+  folder.write("elsewhere/below/three", "three");
+  fs::create_symlink(folder / "elsewhere", folder / "corpus/b");
+  fs::create_symlink("..", folder / "elsewhere/back");  // to a folder above both
+  fs::create_symlink("m", folder / "corpus/a");         // read under its own name
+  fs::create_symlink(folder / "elsewhere/below", folder / "corpus/z");
+  const Corpus corpus(folder / "corpus", 0);
+  EXPECT_EQ(text_of(corpus.all()), "three\0two\0one"s);
+  const std::string key = "data = " + (folder / "corpus").string() + ": ";
+  EXPECT_EQ(corpus.remarks(),
+            (std::vector<std::string>{
+                key + "3 files, 13 bytes", key + "not read is a: a folder that is read already",
+                key + "not read is b/back/corpus: a folder that is read already",
+                key + "not read is b/back/elsewhere: a folder that is read already",
+                key + "not read is z: a folder that is read already"}));
+}
+
+TEST(Corpus, SaysWhatOfAFolderIsNotRead) {
+  const test::ScratchFolder folder;
+  folder.write("corpus/a", "x");
+  fs::create_symlink("nowhere", folder / "corpus/b");
+  fs::create_symlink("c", folder / "corpus/c");
+  ASSERT_EQ(mkfifo((folder / "corpus/pipe").c_str(), 0600), 0);
+  const std::string key = "data = " + (folder / "corpus").string() + ": ";
+  EXPECT_EQ(Corpus(folder / "corpus", 0).remarks(),
+            (std::vector<std::string>{key + "1 file, 1 byte",
+                                      key + "not read is b: a link that leads nowhere",
+                                      key + "not read is c: a link that leads nowhere",
+                                      key + "not read is pipe: neither a file nor a folder"}));
+  for (char name = 'd'; name < 'j'; ++name)
+    fs::create_symlink("nowhere", folder / "corpus" / std::string(1, name));
+  const Corpus many(folder / "corpus", 0);
+  ASSERT_EQ(many.remarks().size(), 7u);
+  EXPECT_EQ(many.remarks().back(), key + "not read are 4 more");
+  EXPECT_TRUE(Corpus(folder / "corpus/a", 0).remarks().empty());
+}
+
 TEST(Corpus, ReadsMoreThanOnePieceOfEachFile) {
   const test::ScratchFolder folder;
   std::string large(3'000'001, 'x');

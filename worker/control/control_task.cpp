@@ -170,7 +170,7 @@ TaskType control_task_type() {
             start_mlp(layout, policy_shape(settings, environment_spec(settings)),
                       policy_tensors(settings).policy, config.seed, arena);
           },
-      .check_data = [](const RunConfig&) {},
+      .check_data = [](const RunConfig&) { return std::vector<std::string>(); },
       .make = [](const RunConfig& config, Device& device,
                  const Learner& learner) -> std::unique_ptr<Task> {
         return std::make_unique<ControlTask>(config, device, learner);

@@ -43,9 +43,11 @@ std::unique_ptr<IntRnn> make_lm_model(const RunConfig& config, Device& device,
   return device.make_int_rnn(int_rnn_settings(config), learner);
 }
 
-void check_lm_data(const RunConfig& config) {
+std::vector<std::string> check_lm_data(const RunConfig& config) {
   const LmSettings settings = lm_settings(config);
-  slice_bytes_of(config, settings, Corpus(settings.data, settings.held_out));
+  const Corpus corpus(settings.data, settings.held_out);
+  slice_bytes_of(config, settings, corpus);
+  return corpus.remarks();
 }
 
 LmTask::LmTask(const RunConfig& config, Device& device, const Learner& learner)

@@ -21,7 +21,7 @@ std::unique_ptr<IntRnn> make_lm_model(const RunConfig& config, Device& device,
                                       const Learner& learner);
 
 // Throws ConfigError where the text cannot be read or is too short for the run.
-void check_lm_data(const RunConfig& config);
+std::vector<std::string> check_lm_data(const RunConfig& config);
 
 class LmTask final : public Task {
  public:
@@ -29,6 +29,7 @@ class LmTask final : public Task {
   LmTask(const RunConfig& config, Device& device, const Learner& learner);
 
   std::string data_digest() const override { return data_digest_; }
+  std::vector<std::string> data_remarks() const override { return corpus_.remarks(); }
   double sigma(uint64_t) const override;
   void evaluate(const GenerationPlan& plan, PairSource& source) override;
   Tally validate(int rank, int ranks) override;

@@ -4,20 +4,20 @@
 #include <filesystem>
 
 #include "kernels/cpu/isa.hpp"
+#include "worker/lm/corpus.hpp"
 #include "worker/lm/lm_settings.hpp"
 #include "worker/lm/lm_task.hpp"
 
 namespace eggroll {
 namespace {
 
-// A file, or what is below a folder. Each rank holds it.
+// Each rank holds it.
 double text_bytes(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(path, error))
-    return static_cast<double>(std::filesystem::file_size(path, error));
   double bytes = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path, error))
-    if (entry.is_regular_file(error)) bytes += static_cast<double>(entry.file_size(error));
+  std::error_code error;
+  for (const std::filesystem::path& file : data_files(path).files)
+    if (const uintmax_t size = std::filesystem::file_size(file, error); !error)
+      bytes += static_cast<double>(size);
   return bytes;
 }
 

@@ -68,6 +68,8 @@ int evaluate(const EvaluateSettings& settings, Trained& trained) {
     throw OptionError(
         "streams", std::to_string(settings.streams),
         fmt::format("allowed are 1 to {} for {} bytes of text", text.size() / 2, text.size()));
+  for (const std::string& line : corpus.remarks())
+    fmt::print(settings.json ? stderr : stdout, "{}{}\n", settings.json ? "eggroll: " : "", line);
   const auto engine =
       trained.device.make_int_rnn(int_rnn_settings(trained.config), trained.learner);
 

@@ -162,7 +162,7 @@ TaskType quadratic_task_type() {
             const std::vector<float> values = model(layout, config.seed, 0);
             std::memcpy(arena.data(), values.data(), arena.size());
           },
-      .check_data = [](const RunConfig&) {},
+      .check_data = [](const RunConfig&) { return std::vector<std::string>(); },
       .make = [](const RunConfig& config, Device& device,
                  const Learner& learner) -> std::unique_ptr<Task> {
         return std::make_unique<QuadraticTask>(config, device, learner);
