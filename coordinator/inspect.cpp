@@ -4,6 +4,7 @@
 
 #include "common/command_line.hpp"
 #include "common/config.hpp"
+#include "common/json_text.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/records/open_checkpoint.hpp"
 
@@ -42,16 +43,15 @@ int inspect_command(const std::vector<std::string>& arguments) {
       if (t.role != Role::vector) shape.push_back(t.cols);
       tensors.push_back({{"name", t.name}, {"shape", shape}});
     }
-    fmt::print("{}\n", nlohmann::ordered_json{{"generation", header.generation},
-                                              {"seed", header.seed},
-                                              {"noise_law", header.noise_law},
-                                              {"parameters_digest", digest},
-                                              {"parameters", layout.size()},
-                                              {"state_slots", header.state_slots},
-                                              {"complete", reader.is_complete()},
-                                              {"config", header.config},
-                                              {"tensors", tensors}}
-                           .dump());
+    fmt::print("{}\n", json_text(nlohmann::ordered_json{{"generation", header.generation},
+                                                        {"seed", header.seed},
+                                                        {"noise_law", header.noise_law},
+                                                        {"parameters_digest", digest},
+                                                        {"parameters", layout.size()},
+                                                        {"state_slots", header.state_slots},
+                                                        {"complete", reader.is_complete()},
+                                                        {"config", header.config},
+                                                        {"tensors", tensors}}));
     return 0;
   }
   fmt::print("generation         {}\nseed               {}\nnoise_law          {}\n",

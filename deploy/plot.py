@@ -74,7 +74,7 @@ def tokens_per_generation(path):
     config = os.path.join(os.path.dirname(path), "config.ini")
     values = {}
     try:
-        with open(config, encoding="utf-8-sig") as file:
+        with open(config, encoding="utf-8-sig", errors="replace") as file:
             for line in file:
                 name, equals, value = line.partition("=")
                 if equals and not line.lstrip().startswith("#"):
@@ -255,6 +255,7 @@ def main():
     parser.add_argument("--top", type=bits, metavar="BITS", help="top of the picture (1 above where the highest curve ends)")
     parser.add_argument("--reference", type=reference, action="append", default=[], metavar="NAME=VALUE",
                         help="a level line; may be given several times")
+    sys.stdout.reconfigure(errors="surrogateescape")  # a name of a file is bytes
     try:
         draw(parser.parse_args())
     except Refusal as refusal:

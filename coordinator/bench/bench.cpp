@@ -10,6 +10,7 @@
 
 #include "common/check.hpp"
 #include "common/command_line.hpp"
+#include "common/json_text.hpp"
 #include "common/rule_names.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/devices.hpp"
@@ -61,7 +62,7 @@ void Report::finish() const {
     all["points"].push_back({{"series", p.series}, {"x", p.x}, {"y", p.y}, {"error", p.error}});
     if (p.theory) all["points"].back()["theory"] = *p.theory;
   }
-  fmt::print("{}\n", all.dump());
+  fmt::print("{}\n", json_text(all));
 }
 
 }  // namespace bench

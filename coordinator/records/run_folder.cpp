@@ -23,6 +23,7 @@
 #include "common/check.hpp"
 #include "common/files/checkpoint.hpp"
 #include "common/files/checkpoint_folder.hpp"
+#include "common/json_text.hpp"
 #include "common/messages/collectives.hpp"
 #include "coordinator/records/open_checkpoint.hpp"
 #include "worker/tasks.hpp"
@@ -67,7 +68,7 @@ void write_status(const std::string& run, RunStatus state, int exit_code, uint64
   const fs::path path = status_path(run);
   const fs::path aside = path.string() + ".partial";
   std::ofstream file(aside, std::ios::trunc);
-  file << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+  file << json_text(json) << '\n';
   file.close();
   std::error_code ignored;
   if (file)
@@ -115,7 +116,7 @@ class RunFolder::Lock {
     if (replaces_lost) unlink(path_.c_str());
     while (!take(taken_over)) {
     }
-    const std::string content = myself().dump() + '\n';
+    const std::string content = json_text(myself()) + '\n';
     if (ftruncate(descriptor_, 0) != 0 || pwrite(descriptor_, content.data(), content.size(), 0) !=
                                               static_cast<ssize_t>(content.size())) {
       const std::string why = std::strerror(errno);

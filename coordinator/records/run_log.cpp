@@ -12,6 +12,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "common/json_text.hpp"
+
 namespace eggroll {
 namespace {
 
@@ -183,7 +185,7 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
     json["regroup_s"] = seconds;
     json["lost"] = lost;
   }
-  metrics_->append(json.dump());
+  metrics_->append(json_text(json));
   recorded_ = generation;
   members_ += static_cast<double>(config_.population);
   if (extras.work) work_ = {extras.work->unit, extras.work->amount + (work_ ? work_->amount : 0)};

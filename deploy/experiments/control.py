@@ -159,6 +159,7 @@ def draw(results, path):
 
 
 def main():
+    sys.stdout.reconfigure(errors="surrogateescape")  # a name of a file is bytes
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program")
     parser.add_argument("folder", type=pathlib.Path, help="runs, and results as JSON; what is there of a task is taken as it is")

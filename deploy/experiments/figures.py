@@ -15,6 +15,7 @@ except ImportError:  # the table needs none
 def show(usage, read, print_table, draw):
     """The command FIGURES.json PICTURE: read(path) gives what print_table(figures) and draw(figures, picture) show. Returns its exit
     code."""
+    sys.stdout.reconfigure(errors="surrogateescape")  # a name of a file is bytes
     name = os.path.basename(sys.argv[0]).removesuffix(".py")
     if len(sys.argv) != 3:
         print(usage, file=sys.stderr)

@@ -225,6 +225,20 @@ TEST_F(Commands, DryRunPrintsWhatARunCostsAndWritesNothing) {
   EXPECT_EQ(expect_success(eggroll("train --dry-run --config " + again)), alone);
 }
 
+TEST_F(Commands, NamesThatAreNoUtf8AreReplacedInJson) {
+  const std::string name = "caf\xE9", run = path(name);
+  folder->write(name + ".txt", generated_text(3000));
+  expect_success(
+      eggroll("train --layers 1 --width 64 --population 32 --tokens-per-update 8"
+              " --generations 2 --data " +
+              quoted(path(name + ".txt")) + " --run " + quoted(run)));
+  const std::string config = inspect(run).value("config", "");
+  EXPECT_NE(config.find("caf\xEF\xBF\xBD.txt\n"), std::string::npos) << config;
+  const nlohmann::json json = json_of("evaluate --json --held-out --checkpoint " + quoted(run) +
+                                      " --data " + quoted(path(name + ".txt")));
+  EXPECT_EQ(json.value("text_bytes", 0), 150);
+}
+
 TEST_F(Commands, AFolderOfTextIsCountedAndWhatIsNotReadIsSaid) {
   folder->write("texts/a", generated_text(3000));
   std::filesystem::create_symlink("nowhere", *folder / "texts/b");

@@ -69,6 +69,19 @@ class Plots(unittest.TestCase):
         self.assertEqual(texts[-4], "caf\N{REPLACEMENT CHARACTER}: training (integer score)")
         self.assertEqual(texts[-2], "two\N{REPLACEMENT CHARACTER}lines: training (integer score)")
 
+    def test_tokens_of_a_run_whose_text_has_a_name_of_other_bytes(self):
+        self.write_run("base")
+        with open(os.path.join(self.folder, "base", "config.ini"), "wb") as file:
+            file.write(b"data = caf\xe9.txt\npopulation = 64\ntokens-per-update = 8\n")
+        self.assertEqual(self.texts("base", "--x", "tokens")[-1], "base: validation")
+
+    def test_a_picture_has_any_name(self):
+        self.write_run("base")
+        done = subprocess.run([sys.executable, str(PLOT), "base", "-o", b"caf\xe9.svg"], cwd=self.folder, capture_output=True,
+                              check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, b"caf\xe9.svg\n"), done.stderr)
+        self.assertIn(b"caf\xe9.svg", os.listdir(os.fsencode(self.folder)))
+
     def test_seconds_of_parts_add_up(self):
         def seconds(*records):
             return plot_module().positions([{"generation_s": taken, "elapsed_s": elapsed} for taken, elapsed in records], "seconds", "")

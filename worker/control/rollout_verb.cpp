@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "common/check.hpp"
+#include "common/json_text.hpp"
 #include "common/options.hpp"
 #include "common/text_encoding.hpp"
 #include "worker/control/animation.hpp"
@@ -116,9 +117,9 @@ class Recorder {
   }
 
   void begin(const Trained& trained, uint64_t seed) {
-    fmt::print("{}\n",
-               Json{{"env", spec_.name}, {"generation", trained.generation}, {"episode_seed", seed}}
-                   .dump());
+    fmt::print("{}\n", json_text(Json{{"env", spec_.name},
+                                      {"generation", trained.generation},
+                                      {"episode_seed", seed}}));
   }
   void see(const StepSeen& seen) {
     Json record = {{"step", step_++}};
@@ -134,7 +135,7 @@ class Recorder {
       record["truncated"] = seen.state == EpisodeState::truncated;
     }
     if (seen.state == EpisodeState::failed) record["failed"] = true;
-    fmt::print("{}\n", record.dump());
+    fmt::print("{}\n", json_text(record));
     if (!animation_) return;
     Drawing drawing;
     seen.environments.draw(seen.slot, drawing);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "common/json_text.hpp"
 #include "common/stopwatch.hpp"
 #include "worker/control/control_policy.hpp"
 #include "worker/control/episodes.hpp"
@@ -58,18 +59,17 @@ int evaluate(const EvaluateSettings& settings, Trained& trained) {
   const double error = std::sqrt(std::max(0.0, squares / count - mean * mean) / count);
   if (settings.json) {
     const auto or_null = [&](double value) { return has_return ? Json(value) : Json(nullptr); };
-    fmt::print("{}\n", Json{{"generation", trained.generation},
-                            {"env", control.env},
-                            {"episodes", settings.episodes},
-                            {"seed", settings.seed},
-                            {"return", or_null(mean)},
-                            {"return_error", or_null(error)},
-                            {"return_least", or_null(least)},
-                            {"return_most", or_null(most)},
-                            {"steps", steps},
-                            {"episodes_failed", failed},
-                            {"evaluate_s", seconds}}
-                           .dump());
+    fmt::print("{}\n", json_text(Json{{"generation", trained.generation},
+                                      {"env", control.env},
+                                      {"episodes", settings.episodes},
+                                      {"seed", settings.seed},
+                                      {"return", or_null(mean)},
+                                      {"return_error", or_null(error)},
+                                      {"return_least", or_null(least)},
+                                      {"return_most", or_null(most)},
+                                      {"steps", steps},
+                                      {"episodes_failed", failed},
+                                      {"evaluate_s", seconds}}));
     return 0;
   }
   fmt::print("policy       generation {}, {}, {} layers x {}\n", trained.generation, control.env,

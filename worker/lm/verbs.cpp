@@ -13,6 +13,7 @@
 
 #include "common/check.hpp"
 #include "common/command_line.hpp"
+#include "common/json_text.hpp"
 #include "common/stopwatch.hpp"
 #include "worker/lm/corpus.hpp"
 #include "worker/lm/lm_settings.hpp"
@@ -85,18 +86,18 @@ int evaluate(const EvaluateSettings& settings, Trained& trained) {
       settings.held_out ? bigram_cross_entropy(text, corpus.train()) : bigram_entropy(text);
   const double gzip = gzip_bits_per_byte(text);
   if (settings.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"generation", trained.generation},
-                                              {"text_bytes", text.size()},
-                                              {"streams", settings.streams},
-                                              {"tokens", scores.tokens},
-                                              {"bits_per_byte", bits_per_byte},
-                                              {"score_sum", scores.score_sum},
-                                              {"integer_bits_per_byte", integer_bits_per_byte},
-                                              {"unigram_bits_per_byte", unigram},
-                                              {"bigram_bits_per_byte", bigram},
-                                              {"gzip_bits_per_byte", gzip},
-                                              {"evaluate_s", seconds}}
-                           .dump());
+    fmt::print("{}\n",
+               json_text(nlohmann::ordered_json{{"generation", trained.generation},
+                                                {"text_bytes", text.size()},
+                                                {"streams", settings.streams},
+                                                {"tokens", scores.tokens},
+                                                {"bits_per_byte", bits_per_byte},
+                                                {"score_sum", scores.score_sum},
+                                                {"integer_bits_per_byte", integer_bits_per_byte},
+                                                {"unigram_bits_per_byte", unigram},
+                                                {"bigram_bits_per_byte", bigram},
+                                                {"gzip_bits_per_byte", gzip},
+                                                {"evaluate_s", seconds}}));
     return 0;
   }
   const char* counts = settings.held_out ? "counts of the training text" : "the text's own counts";
