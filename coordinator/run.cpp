@@ -80,6 +80,8 @@ GenerationPlan make_plan(Run& run, bool stopping) {
   const uint64_t completed = run.generation;
   const bool at_end = completed == config.generations;
   const bool at_start = completed == run.first_generation;
+  // What was due when the run was stopped is made when it goes on.
+  const bool is_validated = at_start && completed > 0 && !run.log->lacks_validation();
   return {.generation = completed,
           .sigma = run.task->sigma(completed),
           .noise_epoch = config.noise_epoch(completed),
@@ -88,8 +90,8 @@ GenerationPlan make_plan(Run& run, bool stopping) {
           .write_checkpoint =
               (!at_start || (stopping && completed == 0)) &&
               run.storage->takes_checkpoint(completed, checkpoint_wish(at_end || stopping)),
-          .validate = (at_end || (is_due(config.validate_every, completed) && !stopping)) &&
-                      !(at_start && completed > 0),
+          .validate =
+              (at_end || (is_due(config.validate_every, completed) && !stopping)) && !is_validated,
           .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};
 }
 

@@ -27,8 +27,10 @@ std::optional<uint64_t> generation_in(const std::string& line) {
   return generation->get<uint64_t>();
 }
 
-// The records of the first `completed` generations, written aside and renamed. The last of them.
-std::string keep_records(const std::filesystem::path& path, uint64_t completed) {
+// The records of the first `completed` generations, that of the last one by `amended` where it is not
+// empty, written aside and renamed. The last of them.
+std::string keep_records(const std::filesystem::path& path, uint64_t completed,
+                         const std::string& amended = "") {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) return "";
   std::ifstream in(path);
@@ -39,6 +41,7 @@ std::string keep_records(const std::filesystem::path& path, uint64_t completed) 
   for (std::string line; std::getline(in, line);) {
     const auto generation = generation_in(line);
     if (!generation || *generation > completed) continue;
+    if (*generation == completed && !amended.empty()) line = amended;
     out << line << '\n';
     last = line;
   }
@@ -62,7 +65,7 @@ uint64_t recorded_generations(const std::filesystem::path& run, uint64_t most) {
 
 MetricsFile::MetricsFile(const std::filesystem::path& run, uint64_t completed,
                          uint64_t budget_bytes)
-    : path_(run / "metrics.jsonl"), budget_bytes_(budget_bytes) {
+    : path_(run / "metrics.jsonl"), completed_(completed), budget_bytes_(budget_bytes) {
   last_kept_ = keep_records(path_, completed);
   descriptor_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor_ < 0)
@@ -81,6 +84,11 @@ void MetricsFile::append(const std::string& line) {
   waiting_ += '\n';
   ++waiting_lines_;
   if (error_.empty() || Clock::now() >= next_attempt_) write_waiting();
+}
+
+void MetricsFile::amend_last_kept(const std::string& line) {
+  require(waiting_.empty(), "metrics: records are amended before others follow");
+  keep_records(path_, completed_, line);  // attempt() opens what has its name then
 }
 
 void MetricsFile::sync() {

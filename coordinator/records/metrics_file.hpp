@@ -37,6 +37,9 @@ class MetricsFile {
   const std::filesystem::path& path() const { return path_; }
   // The last record that was there already; empty: there was none.
   const std::string& last_kept() const { return last_kept_; }
+  // Puts this in place of the record of generation `completed`, before any is appended. Throws Error
+  // where that cannot be done; then the record stays.
+  void amend_last_kept(const std::string& line);
   // Why lines wait, and since how many attempts; "" and 0 when none do.
   const std::string& error() const { return error_; }
   uint64_t failed_attempts() const { return failed_attempts_; }
@@ -51,6 +54,7 @@ class MetricsFile {
   void close_file();
 
   const std::filesystem::path path_;
+  const uint64_t completed_;
   const uint64_t budget_bytes_;
   std::string last_kept_;
   int descriptor_ = -1;

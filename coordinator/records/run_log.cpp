@@ -45,6 +45,18 @@ double elapsed_s_in(const std::string& record) {
   return elapsed != json.end() && elapsed->is_number() ? elapsed->get<double>() : 0;
 }
 
+// Whether a record is that of this generation, without a validation.
+bool lacks_validation_in(const std::string& record, uint64_t generation) {
+  const auto json = nlohmann::json::parse(record, nullptr, false);
+  return json.is_object() && json.contains("generation") && json["generation"] == generation &&
+         !json.contains("validation_s");
+}
+
+void add(const Validation& validation, nlohmann::ordered_json& record) {
+  for (const Metric& metric : validation.metrics) record[metric.name] = metric.value;
+  record["validation_s"] = validation.seconds;
+}
+
 }  // namespace
 
 bool output_is_terminal() {
@@ -92,7 +104,8 @@ RunLog::RunLog(const RunConfig& config, uint64_t completed, size_t parameters)
       parameters_(parameters),
       terminal_(output_is_terminal()),
       metrics_(std::in_place, config.run, completed),
-      before_s_(elapsed_s_in(metrics_->last_kept())) {}
+      before_s_(elapsed_s_in(metrics_->last_kept())),
+      lacks_validation_(lacks_validation_in(metrics_->last_kept(), completed)) {}
 
 void RunLog::say(const std::string& line) {
   show(fmt::format("{}{}\n", line_is_open_ ? "\r\033[K" : "", line));
@@ -108,6 +121,16 @@ void RunLog::complain(const std::string& line) {
 void RunLog::validated(const Validation& validation) {
   validation_ = validation;
   if (validation.generation == 0) say("generation 0: " + labelled(validation.metrics));
+  if (!lacks_validation_ || validation.generation != completed_) return;
+  lacks_validation_ = false;
+  auto record = nlohmann::ordered_json::parse(metrics_->last_kept());
+  add(validation, record);
+  try {
+    metrics_->amend_last_kept(json_text(record));
+  } catch (const std::exception& e) {
+    complain(fmt::format("no validation in the record of generation {}: {}", validation.generation,
+                         e.what()));
+  }
 }
 
 void RunLog::show_progress(uint64_t generation, const GenerationExtras& extras,
@@ -170,10 +193,7 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
   for (const SnapshotOutcome& each : extras.written)
     json["checkpoints_written"].push_back(
         {{"generation", each.generation}, {"write_s", each.write_s}, {"bytes", each.bytes}});
-  if (extras.validation) {
-    for (const Metric& metric : extras.validation->metrics) json[metric.name] = metric.value;
-    json["validation_s"] = extras.validation->seconds;
-  }
+  if (extras.validation) add(*extras.validation, json);
   if (!extras.slow_ranks.empty()) json["slow_ranks"] = extras.slow_ranks;
   if (!extras.regroupings.empty()) {
     double seconds = 0;
@@ -187,6 +207,7 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
   }
   metrics_->append(json_text(json));
   recorded_ = generation;
+  lacks_validation_ = false;
   members_ += static_cast<double>(config_.population);
   if (extras.work) work_ = {extras.work->unit, extras.work->amount + (work_ ? work_->amount : 0)};
   const double since = watch_.elapsed_s() - last_shown_s_;
@@ -196,6 +217,7 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
 
 void RunLog::go_back_to(uint64_t completed) {
   interrupt();
+  lacks_validation_ = false;
   bytes_sent_before_ = 0;  // the ranks that are left count anew
   if (completed >= recorded_) return;
   metrics_.reset();

@@ -55,7 +55,11 @@ class RunLog {
   void complain(const std::string& line);  // likewise, on standard error
   void generation(const GenerationPlan& plan, const GenerationRecord& record,
                   const GenerationExtras& extras);
+  // One after the generations that were completed when this log began goes to the record that they
+  // have already.
   void validated(const Validation& validation);
+  // Whether that record is there and has none: the run was stopped before its validation.
+  bool lacks_validation() const { return lacks_validation_; }
   // The run goes on after `completed` generations: later records come again.
   void go_back_to(uint64_t completed);
   void interrupt();  // what stands on the progress line stays, the next word begins a new one
@@ -81,6 +85,7 @@ class RunLog {
   const bool terminal_;
   std::optional<MetricsFile> metrics_;
   const double before_s_;  // that the run had taken when this log began, by its records
+  bool lacks_validation_;
   Stopwatch watch_;
   double last_shown_s_ = -1e9;
   bool line_is_open_ = false;

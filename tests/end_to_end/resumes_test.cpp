@@ -191,6 +191,44 @@ TEST_F(Resumes, AFinishedRunWithMoreGenerations) {
   }
 }
 
+TEST_F(Resumes, WithTheValidationThatWasDueWhenItWasStopped) {
+  constexpr size_t kAll = 400;
+  const auto command = [this](const std::string& name) {
+    return eggroll("train --data " + data_ + " --run " + run(name).string() +
+                   " --layers 1 --width 64 --population 64 --tokens-per-update 8"
+                   " --validate-every 1 --threads 1 --generations " +
+                   std::to_string(kAll));
+  };
+  const char* key = "validation_bits_per_byte";
+  EXPECT_EQ(interrupted(command("run"), SIGINT).exit_code, kStopped);
+  const size_t stopped = metrics_of(run()).size();
+  ASSERT_LT(stopped, kAll);
+  ASSERT_FALSE(metrics_of(run()).back().contains(key)) << "a stop waits for no validation";
+  expect_success(mpirun(2, resume()));
+  expect_success(command("undisturbed"));
+  const std::vector<nlohmann::json> records = metrics_of(run()),
+                                    others = metrics_of(run("undisturbed"));
+  ASSERT_EQ(records.size(), kAll);
+  ASSERT_EQ(others.size(), kAll);
+  for (size_t i = 0; i < kAll; ++i) {
+    ASSERT_TRUE(records[i].contains(key)) << records[i];
+    EXPECT_EQ(records[i][key], others[i][key]) << i;
+  }
+  EXPECT_EQ(digest_of(run()), digest_of(run("undisturbed")));
+  expect_records(run(), kAll);
+}
+
+TEST_F(Resumes, WithoutAValidationThatWasNotDue) {
+  EXPECT_EQ(interrupted(eggroll(train("")), SIGTERM).exit_code, kStopped);
+  const size_t stopped = metrics_of(run()).size();
+  ASSERT_LT(stopped, kGenerations - 1);
+  expect_success(eggroll(resume("--generations " + std::to_string(stopped + 1))));
+  expect_records(run(), stopped + 1);
+  const std::vector<nlohmann::json> records = metrics_of(run());
+  EXPECT_FALSE(records[stopped - 1].contains("validation_bits_per_byte"));
+  EXPECT_TRUE(records[stopped].contains("validation_bits_per_byte"));
+}
+
 TEST_F(Resumes, WithAClockThatGoesOn) {
   expect_success(eggroll(train("", "run", 40)));
   for (const char* generations : {"41", "42", "80"})

@@ -60,6 +60,17 @@ TEST_F(MetricsFileTest, RecordsOfTheResumedRunStayLaterOnesAndHalfOnesGo) {
   EXPECT_EQ(text(), "{\"generation\":1}\n{\"generation\":2}\n{\"generation\":3,\"again\":true}\n");
 }
 
+TEST_F(MetricsFileTest, TheLastRecordThatStayedCanBeAmendedAndOthersFollow) {
+  const std::string before = "{\"generation\":1}\n";
+  folder_.write("metrics.jsonl", before + "{\"generation\":2}\n{\"generation\":3}\n");
+  MetricsFile metrics(folder_.path(), 2);
+  EXPECT_EQ(metrics.last_kept(), "{\"generation\":2}");
+  metrics.amend_last_kept("{\"generation\":2,\"more\":1}");
+  EXPECT_EQ(text(), before + "{\"generation\":2,\"more\":1}\n");
+  metrics.append("next");
+  EXPECT_EQ(text(), before + "{\"generation\":2,\"more\":1}\nnext\n");
+}
+
 TEST_F(MetricsFileTest, OfALineThatDoesNotFitNothingStaysAndItComesLater) {
   MetricsFile metrics(folder_.path(), 0);
   metrics.append("first");
