@@ -47,7 +47,7 @@ def find_metrics(run):
 def read_records(path):
     """The records of a run; a last line that is still being written is left out."""
     records = []
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             try:
                 record = json.loads(line)

@@ -58,6 +58,14 @@ class Plots(unittest.TestCase):
         expected = [f"{name}: {curve}" for name in names for curve in ("training (integer score)", "validation")]
         self.assertEqual(self.texts(*names)[-len(expected):], expected)
 
+    def test_the_byte_order_mark_of_an_editor_is_skipped(self):
+        self.write_run("base")
+        for name in ("metrics.jsonl", "config.ini"):
+            path = pathlib.Path(self.folder, "base", name)
+            text = path.read_text(encoding="utf-8") if path.exists() else "population = 64\ntokens-per-update = 8\n"
+            path.write_text(text, encoding="utf-8-sig")
+        self.assertEqual(self.texts("base", "--x", "tokens")[-1], "base: validation")
+
     def test_references_are_named_as_they_are(self):
         self.write_run("base")
         self.assertEqual(self.texts("base", "--reference", "_gzip $9$=2.5")[-1], "_gzip $9$: 2.5")
