@@ -14,6 +14,7 @@
 #include "common/config.hpp"
 #include "common/exit_codes.hpp"
 #include "common/messages/collectives.hpp"
+#include "common/output.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/launcher.hpp"
 #include "coordinator/stop_signal.hpp"
@@ -40,10 +41,9 @@ std::string usage() {
   return text + "\neggroll COMMAND --help lists a command's options.\n";
 }
 
+using eggroll::complain;
 using eggroll::kBroke;
 using eggroll::kMisused;
-
-void complain(const std::string& what) { fmt::print(stderr, "eggroll: {}\n", what); }
 
 int train_on_all_ranks(const std::vector<std::string>& arguments) {
   eggroll::refuse_srun_without_pmix();

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -13,6 +12,7 @@
 
 #include "common/check.hpp"
 #include "common/files/checkpoint_folder.hpp"
+#include "common/output.hpp"
 #include "common/partition.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/records/open_checkpoint.hpp"
@@ -183,7 +183,7 @@ int run_with_survivors(Run& run, MpiSession& session, Membership& membership,
     const auto end_with = [&](int code, const std::string& message) {
       if (leads) {
         if (run.log) run.log->interrupt();
-        fmt::print(stderr, "eggroll: {}\n", message);
+        complain(message);
         if (run.folder) run.folder->say(RunStatus::failed, code, run.generation, message);
       }
       return code;

@@ -17,6 +17,7 @@
 #include "common/check.hpp"
 #include "common/messages/collectives.hpp"
 #include "common/messages/mpi_calls.hpp"
+#include "common/output.hpp"
 
 namespace eggroll {
 
@@ -107,7 +108,7 @@ MpiSession::~MpiSession() {
     broken = "internal promise broken: groups are destroyed before the MPI session";
   }
   if (broken != nullptr) {
-    std::fprintf(stderr, "%s: %s\n", where().c_str(), broken);
+    complain(fmt::format("{}: {}", where(), broken));
     end_every_rank(1);
   }
   // Whether the launcher waits for a lost rank here is a matter of chance, for a stopped one it does.

@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
-
+#include "common/output.hpp"
 #include "worker/tasks.hpp"
 
 namespace eggroll {
@@ -15,7 +14,7 @@ std::string without_path(const Error& error, const std::filesystem::path& path) 
 
 CheckpointReader open_newest_checkpoint(const std::filesystem::path& folder) {
   return newest_checkpoint(folder, [](const std::filesystem::path&, const std::string& why) {
-    fmt::print(stderr, "eggroll: passing over {}\n", why);
+    complain(fmt::format("passing over {}", why));
   });
 }
 

@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "common/json_text.hpp"
+#include "common/output.hpp"
 
 namespace eggroll {
 namespace {
@@ -31,11 +32,7 @@ std::string duration(double seconds) {
   return fmt::format("{}s", s);
 }
 
-// A closed terminal or pipe is no reason to end a run: what cannot be shown is in the metrics.
-void show(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
+void show(const std::string& text) { tell(stdout, text); }
 
 // Of a record of metrics.jsonl; 0 where it has none.
 double elapsed_s_in(const std::string& record) {
@@ -115,7 +112,7 @@ void RunLog::say(const std::string& line) {
 void RunLog::complain(const std::string& line) {
   if (line_is_open_) show("\r\033[K");
   line_is_open_ = false;
-  fmt::print(stderr, "eggroll: {}\n", line);
+  eggroll::complain(line);
 }
 
 void RunLog::validated(const Validation& validation) {

@@ -17,6 +17,7 @@
 #include "common/check.hpp"
 #include "common/exit_codes.hpp"
 #include "common/files/checkpoint_folder.hpp"
+#include "common/output.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/records/metrics_file.hpp"
 #include "coordinator/supervise/job_process.hpp"
@@ -108,8 +109,7 @@ class JobWatch {
     if ((is_another && !is_asked_to_stop_) || wants_stop) {
       process_.signal(SIGUSR2);
       if (!is_asked_to_stop_)
-        fmt::print("supervise: the run is asked to write a checkpoint and stop\n");
-      std::fflush(stdout);
+        tell(stdout, "supervise: the run is asked to write a checkpoint and stop\n");
       is_asked_to_stop_ = true;
     }
     wants_stop = 0;
@@ -178,6 +178,7 @@ class JobWatch {
 }  // namespace
 
 void take_requests() {
+  std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads any more
   for (const int number : {SIGINT, SIGTERM, SIGHUP})
     std::signal(number, [](int) { stop_requests = stop_requests + 1; });
   std::signal(SIGUSR1, [](int) { wants_checkpoint = 1; });

@@ -17,6 +17,7 @@
 #include "common/check.hpp"
 #include "common/command_line.hpp"
 #include "common/config.hpp"
+#include "common/output.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/supervise/job_process.hpp"
@@ -48,10 +49,7 @@ struct Assignment {
   double hang_after_s = 300;
 };
 
-void say(const std::string& line) {
-  fmt::print("supervise: {}\n", line);
-  std::fflush(stdout);
-}
+void say(const std::string& line) { tell(stdout, fmt::format("supervise: {}\n", line)); }
 
 // ---- the command line ----
 

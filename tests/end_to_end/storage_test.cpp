@@ -273,6 +273,32 @@ TEST_F(Storage, ALimitOnTheSizeOfFilesIsADiskThatIsFull) {
   expect_stops_well(running);
 }
 
+// What is said to people is lost then; the run does not depend on it.
+TEST_F(Storage, ALogThatCannotBeWrittenEndsNoRun) {
+  const std::string limit = "ulimit -f 14000; ";  // 7 MB: metrics fit, checkpoints do not
+  const std::string big = "train --data " + data_ + " --run " + (folder_ / "log").string() +
+                          " --layers 2 --width 256 --population 32 --tokens-per-update 4"
+                          " --validate-every 0 --threads 1 --checkpoint-every 10 --generations 200";
+  for (const std::string log : {" 2>&1", " 2>/dev/full", " >/dev/full 2>&1"}) {
+    fs::remove_all(folder_ / "log");
+    const CommandResult result = run_command(limit + eggroll(big) + log);
+    EXPECT_EQ(result.exit_code, 1) << result.output;  // the last checkpoint is missing
+    expect_records(folder_ / "log", 200);
+    EXPECT_EQ(listed(folder_ / "log"),
+              (std::vector<std::string>{"config.ini", "metrics.jsonl", "status.json", "summary"}));
+  }
+}
+
+// A remark on what a run is resumed from.
+TEST_F(Storage, ALogThatCannotBeWrittenKeepsNoRunFromGoingOn) {
+  expect_success(eggroll(train("", 20, "log")));
+  expect_success(eggroll("train --resume " + (folder_ / "log").string() + " --generations 30"));
+  fs::resize_file(checkpoint_path(folder_ / "log", 30), 1000);
+  expect_success(
+      eggroll("train --resume " + (folder_ / "log").string() + " --generations 40 2>/dev/full"));
+  expect_records(folder_ / "log", 40);
+}
+
 TEST_F(Storage, TheClockBringsCheckpointsAndTheMetricsSayWhatTheyCost) {
   RunningCommand running(eggroll(train("--checkpoint-every 0 --checkpoint-seconds 1")));
   const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);

@@ -46,6 +46,12 @@ class Supervises : public testing::Test {
     expect_records(run(), kGenerations);
     expect_nothing_left();
   }
+  // The process that trains, of a job without mpirun.
+  pid_t trainer() const {
+    const auto status = nlohmann::json::parse(read_text(run() / "status.json"), nullptr,
+                                              /*allow_exceptions=*/false);
+    return status.is_object() ? status.value("pid", pid_t{-1}) : -1;
+  }
   void expect_nothing_left() const {
     for (int rank = 0; rank < 4; ++rank) EXPECT_LT(process_of(run(), rank), 0);
     EXPECT_FALSE(std::filesystem::exists(run() / "lock"));
@@ -90,6 +96,16 @@ TEST_F(Supervises, ASignalStopsTheRunWithACheckpoint) {
   EXPECT_GE(generation, 50u);
   EXPECT_LT(generation, kGenerations);
   expect_success(supervised("", ranks(2, train())), 120);
+  expect_whole();
+}
+
+TEST_F(Supervises, AlsoWhereNobodyReadsWhatItSays) {
+  RunningCommand job(supervised("", quoted(binary().string()) + " " + train()) + " 2>&1 | true");
+  ASSERT_TRUE(reaches(run(), 50)) << job.wait(0).output;
+  const pid_t process = trainer();
+  ASSERT_GT(process, 0);
+  kill(process, SIGKILL);
+  job.wait(120);
   expect_whole();
 }
 
