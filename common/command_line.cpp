@@ -4,11 +4,12 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
-#include <cstdio>
 #include <numeric>
 #include <optional>
 #include <sstream>
 #include <utility>
+
+#include "common/output.hpp"
 
 namespace eggroll {
 namespace {
@@ -138,7 +139,7 @@ bool parse_command(const std::string& command, const std::string& title, Options
   for (const Option& row : options.rows()) rows.push_back(&row);
   rows.push_back(&help.flag("help", wants_help, "print this and stop"));
   if (asks_for_help(arguments)) {
-    std::fputs(described(title, rows).c_str(), stdout);
+    write_result(described(title, rows));
     return false;
   }
   const std::vector<NamedValue> values = read_command_line(command, arguments, rows);

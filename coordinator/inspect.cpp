@@ -5,6 +5,7 @@
 #include "common/command_line.hpp"
 #include "common/config.hpp"
 #include "common/json_text.hpp"
+#include "common/output.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/records/open_checkpoint.hpp"
 
@@ -43,29 +44,29 @@ int inspect_command(const std::vector<std::string>& arguments) {
       if (t.role != Role::vector) shape.push_back(t.cols);
       tensors.push_back({{"name", t.name}, {"shape", shape}});
     }
-    fmt::print("{}\n", json_text(nlohmann::ordered_json{{"generation", header.generation},
-                                                        {"seed", header.seed},
-                                                        {"noise_law", header.noise_law},
-                                                        {"parameters_digest", digest},
-                                                        {"parameters", layout.size()},
-                                                        {"state_slots", header.state_slots},
-                                                        {"complete", reader.is_complete()},
-                                                        {"config", header.config},
-                                                        {"tensors", tensors}}));
+    print_result("{}\n", json_text(nlohmann::ordered_json{{"generation", header.generation},
+                                                          {"seed", header.seed},
+                                                          {"noise_law", header.noise_law},
+                                                          {"parameters_digest", digest},
+                                                          {"parameters", layout.size()},
+                                                          {"state_slots", header.state_slots},
+                                                          {"complete", reader.is_complete()},
+                                                          {"config", header.config},
+                                                          {"tensors", tensors}}));
     return 0;
   }
-  fmt::print("generation         {}\nseed               {}\nnoise_law          {}\n",
-             header.generation, header.seed, header.noise_law);
-  fmt::print("parameters_digest  {}\nparameters         {}\nstate_slots        {}\n", digest,
-             layout.size(), header.state_slots);
+  print_result("generation         {}\nseed               {}\nnoise_law          {}\n",
+               header.generation, header.seed, header.noise_law);
+  print_result("parameters_digest  {}\nparameters         {}\nstate_slots        {}\n", digest,
+               layout.size(), header.state_slots);
   if (!reader.is_complete())
-    fmt::print("holds              parameters only: for commands of its task and --init\n");
-  fmt::print("\n");
+    print_result("holds              parameters only: for commands of its task and --init\n");
+  print_result("\n");
   for (const TensorSpec& t : layout.tensors())
-    fmt::print("{:20} {}\n", t.name,
-               t.role == Role::vector ? fmt::format("{}", t.rows)
-                                      : fmt::format("{} x {}", t.rows, t.cols));
-  fmt::print("\n{}", header.config);
+    print_result("{:20} {}\n", t.name,
+                 t.role == Role::vector ? fmt::format("{}", t.rows)
+                                        : fmt::format("{} x {}", t.rows, t.cols));
+  print_result("\n{}", header.config);
   return 0;
 }
 

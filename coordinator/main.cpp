@@ -77,10 +77,14 @@ int run_alone(const Command& command, const std::string& name) {
 }
 
 int run_command(const std::string& command, const std::vector<std::string>& arguments) {
+  if (command == "--help" || command == "help") {
+    eggroll::write_result(usage());
+    return 0;
+  }
   if (command == "train") {
     const auto help = eggroll::train_help(arguments, eggroll::option_catalogue());
     if (!help) return train_on_all_ranks(arguments);
-    if (eggroll::is_first_process()) fmt::print("{}", *help);
+    if (eggroll::is_first_process()) eggroll::write_result(*help);
     return 0;
   }
   const auto alone = [&](int (*run)(const std::vector<std::string>&)) {
@@ -105,12 +109,14 @@ int run_command(const std::string& command, const std::vector<std::string>& argu
 int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk
   const std::vector<std::string> all(argv + 1, argv + argc);
-  if (all.empty() || all[0] == "--help" || all[0] == "help") {
-    std::fputs(usage().c_str(), all.empty() ? stderr : stdout);
-    return all.empty() ? kMisused : 0;
+  if (all.empty()) {
+    eggroll::tell(stderr, usage());
+    return kMisused;
   }
   try {
-    return run_command(all[0], {all.begin() + 1, all.end()});
+    const int code = run_command(all[0], {all.begin() + 1, all.end()});
+    eggroll::flush_result();
+    return code;
   } catch (const eggroll::ConfigError& e) {
     if (eggroll::is_first_process()) complain(e.what());
     return kMisused;

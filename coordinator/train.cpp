@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <new>
 #include <optional>
 
@@ -11,6 +10,7 @@
 #include "common/exit_codes.hpp"
 #include "common/messages/agreement.hpp"
 #include "common/noise.hpp"
+#include "common/output.hpp"
 #include "common/partition.hpp"
 #include "coordinator/build_id.hpp"
 #include "coordinator/devices.hpp"
@@ -132,10 +132,9 @@ bool is_finished(const Run& run, Collectives& group) {
       run.resumed_from->header().generation == config.generations && goes_on_in_place(config) &&
       confirm_finished(config.run, config.generations)) {
     is_done = true;
-    fmt::print(
-        "the run is finished: {0} of {0} generations; run folder {1}; more of them with: eggroll "
-        "train --resume {1} --generations N\n",
-        config.generations, config.run);
+    tell(stdout, fmt::format("the run is finished: {0} of {0} generations; run folder {1}; more of "
+                             "them with: eggroll train --resume {1} --generations N\n",
+                             config.generations, config.run));
   }
   group.broadcast(bytes_of(is_done));
   return is_done;
@@ -344,7 +343,7 @@ int train(const std::vector<std::string>& arguments, MpiSession& session, Collec
       if (world.rank() == 0) report = dry_run_report(config, world.size(), threads, device);
       for (const std::string& line : remarks) report += fmt::format("# {}\n", line);
     });
-    if (world.rank() == 0) fmt::print("{}", report);
+    if (world.rank() == 0) write_result(report);
     return 0;
   }
   if (!config.resume.empty() && is_finished(run, world)) return 0;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <ranges>
@@ -11,6 +10,7 @@
 #include "common/check.hpp"
 #include "common/command_line.hpp"
 #include "common/json_text.hpp"
+#include "common/output.hpp"
 #include "common/rule_names.hpp"
 #include "coordinator/commands.hpp"
 #include "coordinator/devices.hpp"
@@ -20,31 +20,31 @@ namespace eggroll {
 namespace bench {
 
 Report::Report(std::string command, bool json) : command_(std::move(command)), json_(json) {
-  if (!json_) fmt::print("# {}\n", command_);
+  if (!json_) print_result("# {}\n", command_);
 }
 
 void Report::note(const std::string& line) {
   notes_.push_back(line);
-  if (!json_) fmt::print("# {}\n", line);
+  if (!json_) print_result("# {}\n", line);
 }
 
 void Report::row(const std::string& name, const std::string& unit, const Rate& rate, double scale,
                  const std::string& against, double ratio) {
   rows_.push_back({name, unit, against, rate.median * scale, rate.spread, ratio});
   if (json_) return;
-  fmt::print("{:44} {:>12.4g} {:18} +-{:4.1f}%  {:6.3f} {}\n", name, rate.median * scale, unit,
-             50 * rate.spread, ratio, against);
-  std::fflush(stdout);
+  print_result("{:44} {:>12.4g} {:18} +-{:4.1f}%  {:6.3f} {}\n", name, rate.median * scale, unit,
+               50 * rate.spread, ratio, against);
+  flush_result();
 }
 
 void Report::point(const Point& point) {
   points_.push_back(point);
   if (json_ || point.is_for_plots) return;
-  fmt::print("{:48} {:>8.6g} {:>12.5g}", point.series, point.x, point.y);
-  if (point.error > 0) fmt::print(" +- {:.2g}", point.error);
-  if (point.theory) fmt::print("   theory {:.5g}", *point.theory);
-  fmt::print("\n");
-  std::fflush(stdout);
+  print_result("{:48} {:>8.6g} {:>12.5g}", point.series, point.x, point.y);
+  if (point.error > 0) print_result(" +- {:.2g}", point.error);
+  if (point.theory) print_result("   theory {:.5g}", *point.theory);
+  print_result("\n");
+  flush_result();
 }
 
 void Report::finish() const {
@@ -62,7 +62,7 @@ void Report::finish() const {
     all["points"].push_back({{"series", p.series}, {"x", p.x}, {"y", p.y}, {"error", p.error}});
     if (p.theory) all["points"].back()["theory"] = *p.theory;
   }
-  fmt::print("{}\n", json_text(all));
+  print_result("{}\n", json_text(all));
 }
 
 }  // namespace bench

@@ -72,6 +72,40 @@ TEST_F(Commands, HelpListsTheOptionsOfEachAndEndsWell) {
   }
 }
 
+TEST_F(Commands, AResultThatCannotBeWrittenIsAFailure) {
+  const std::string swing = path("unwritten");
+  expect_success(
+      eggroll("train --task control --env Pendulum-v1 --layers 1 --width 8"
+              " --population 4 --generations 1 --run " +
+              swing));
+  const std::string of_run = " --checkpoint " + path("run"), of_swing = " --checkpoint " + swing;
+  std::vector<std::string> all = {
+      "help",
+      "inspect" + of_run,
+      "inspect --json" + of_run,
+      "evaluate --data " + path("text") + of_run,
+      "evaluate --json --data " + path("text") + of_run,
+      "evaluate --episodes 2" + of_swing,
+      "evaluate --json --episodes 2" + of_swing,
+      "sample --length 0" + of_run,
+      "sample --length 10000" + of_run,
+      "rollout --steps 1" + of_swing,
+      "rollout" + of_swing,
+      "bench noise --repetitions 1",
+      "bench noise --repetitions 1 --json",
+      "train --dry-run --population 64 --data " + path("text") + " --run " + path("dry"),
+      "--help"};
+  for (const char* command :
+       {"train", "supervise", "evaluate", "sample", "rollout", "inspect", "bench"})
+    all.push_back(std::string(command) + " --help");
+  for (const std::string& arguments : all) {
+    const CommandResult result = run_command(eggroll(arguments) + " >/dev/full");
+    EXPECT_EQ(result.exit_code, 1) << arguments;
+    EXPECT_EQ(result.output, "eggroll: standard output: cannot write: No space left on device\n")
+        << arguments;
+  }
+}
+
 TEST_F(Commands, InspectSaysWhatIsInACheckpoint) {
   const nlohmann::json json = inspect(path("run"));
   EXPECT_EQ(json.value("generation", 0), 250);

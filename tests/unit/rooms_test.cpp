@@ -73,6 +73,19 @@ TEST(Rooms, WhatKernelsUseOfCommonNeedsTheStandardLibraryAlone) {
   }
 }
 
+// So that what cannot be written there is an error of a result, and none of a run (common/output.hpp).
+TEST(Rooms, PrintInOnePlace) {
+  for (const Source& source : sources()) {
+    if (source.path == "common/output.cpp") continue;
+    std::ifstream file(fs::path(EGGROLL_ROOT) / source.path);
+    for (std::string line; std::getline(file, line);)
+      for (const char* way :
+           {"fmt::print", "std::printf", "std::fprintf", "std::puts", "std::fputs", "std::fputc",
+            "std::fwrite", "std::cout", "std::cerr", "std::clog"})
+        EXPECT_EQ(line.find(way), std::string::npos) << source.path << ": " << line;
+  }
+}
+
 TEST(Rooms, DoNotGoInCircles) {
   std::map<std::string, std::set<std::string>> needs;
   for (const Source& source : sources())

@@ -16,6 +16,7 @@
 #include "common/check.hpp"
 #include "common/json_text.hpp"
 #include "common/options.hpp"
+#include "common/output.hpp"
 #include "common/text_encoding.hpp"
 #include "worker/control/animation.hpp"
 #include "worker/control/control_policy.hpp"
@@ -117,9 +118,9 @@ class Recorder {
   }
 
   void begin(const Trained& trained, uint64_t seed) {
-    fmt::print("{}\n", json_text(Json{{"env", spec_.name},
-                                      {"generation", trained.generation},
-                                      {"episode_seed", seed}}));
+    print_result("{}\n", json_text(Json{{"env", spec_.name},
+                                        {"generation", trained.generation},
+                                        {"episode_seed", seed}}));
   }
   void see(const StepSeen& seen) {
     Json record = {{"step", step_++}};
@@ -135,7 +136,7 @@ class Recorder {
       record["truncated"] = seen.state == EpisodeState::truncated;
     }
     if (seen.state == EpisodeState::failed) record["failed"] = true;
-    fmt::print("{}\n", json_text(record));
+    print_result("{}\n", json_text(record));
     if (!animation_) return;
     Drawing drawing;
     seen.environments.draw(seen.slot, drawing);

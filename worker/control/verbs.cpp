@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/json_text.hpp"
+#include "common/output.hpp"
 #include "common/stopwatch.hpp"
 #include "worker/control/control_policy.hpp"
 #include "worker/control/episodes.hpp"
@@ -59,29 +60,29 @@ int evaluate(const EvaluateSettings& settings, Trained& trained) {
   const double error = std::sqrt(std::max(0.0, squares / count - mean * mean) / count);
   if (settings.json) {
     const auto or_null = [&](double value) { return has_return ? Json(value) : Json(nullptr); };
-    fmt::print("{}\n", json_text(Json{{"generation", trained.generation},
-                                      {"env", control.env},
-                                      {"episodes", settings.episodes},
-                                      {"seed", settings.seed},
-                                      {"return", or_null(mean)},
-                                      {"return_error", or_null(error)},
-                                      {"return_least", or_null(least)},
-                                      {"return_most", or_null(most)},
-                                      {"steps", steps},
-                                      {"episodes_failed", failed},
-                                      {"evaluate_s", seconds}}));
+    print_result("{}\n", json_text(Json{{"generation", trained.generation},
+                                        {"env", control.env},
+                                        {"episodes", settings.episodes},
+                                        {"seed", settings.seed},
+                                        {"return", or_null(mean)},
+                                        {"return_error", or_null(error)},
+                                        {"return_least", or_null(least)},
+                                        {"return_most", or_null(most)},
+                                        {"steps", steps},
+                                        {"episodes_failed", failed},
+                                        {"evaluate_s", seconds}}));
     return 0;
   }
-  fmt::print("policy       generation {}, {}, {} layers x {}\n", trained.generation, control.env,
-             control.layers, control.width);
-  fmt::print("episodes     {}, {} steps in {:.2f} s{}\n", settings.episodes, steps, seconds,
-             failed == 0 ? "" : fmt::format(", {} failed", failed));
+  print_result("policy       generation {}, {}, {} layers x {}\n", trained.generation, control.env,
+               control.layers, control.width);
+  print_result("episodes     {}, {} steps in {:.2f} s{}\n", settings.episodes, steps, seconds,
+               failed == 0 ? "" : fmt::format(", {} failed", failed));
   if (!has_return) {
-    fmt::print("return       none: every episode failed\n");
+    print_result("return       none: every episode failed\n");
     return 0;
   }
-  fmt::print("return       {:.2f} +- {:.2f} (standard error), {:.2f} to {:.2f}\n", mean, error,
-             least, most);
+  print_result("return       {:.2f} +- {:.2f} (standard error), {:.2f} to {:.2f}\n", mean, error,
+               least, most);
   return 0;
 }
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -14,6 +13,7 @@
 #include "common/check.hpp"
 #include "common/command_line.hpp"
 #include "common/json_text.hpp"
+#include "common/output.hpp"
 #include "common/stopwatch.hpp"
 #include "worker/lm/corpus.hpp"
 #include "worker/lm/lm_settings.hpp"
@@ -38,11 +38,11 @@ void check_is_held_out(const EvaluateSettings& settings, const Corpus& corpus,
                        const Trained& trained) {
   const std::string digest = fmt::format("{:016x}", corpus.digest());
   if (trained.data_digest.empty())
-    fmt::print(
-        stderr,
-        "eggroll: the checkpoint does not say on which text it was trained: the last part of "
-        "{} is taken for the one that it held out\n",
-        shown(settings.data));
+    complain(
+        fmt::format("the checkpoint does not say on which text it was trained: the last part of {} "
+                    "is taken for "
+                    "the one that it held out",
+                    shown(settings.data)));
   else if (trained.data_digest != digest)
     throw ConfigError(fmt::format(
         "data = {}: not the text that the model was trained on (digest {}, there {}), so "
@@ -70,7 +70,7 @@ int evaluate(const EvaluateSettings& settings, Trained& trained) {
         "streams", std::to_string(settings.streams),
         fmt::format("allowed are 1 to {} for {} bytes of text", text.size() / 2, text.size()));
   for (const std::string& line : corpus.remarks())
-    fmt::print(settings.json ? stderr : stdout, "{}{}\n", settings.json ? "eggroll: " : "", line);
+    settings.json ? complain(line) : print_result("{}\n", line);
   const auto engine =
       trained.device.make_int_rnn(int_rnn_settings(trained.config), trained.learner);
 
@@ -86,31 +86,31 @@ int evaluate(const EvaluateSettings& settings, Trained& trained) {
       settings.held_out ? bigram_cross_entropy(text, corpus.train()) : bigram_entropy(text);
   const double gzip = gzip_bits_per_byte(text);
   if (settings.json) {
-    fmt::print("{}\n",
-               json_text(nlohmann::ordered_json{{"generation", trained.generation},
-                                                {"text_bytes", text.size()},
-                                                {"streams", settings.streams},
-                                                {"tokens", scores.tokens},
-                                                {"bits_per_byte", bits_per_byte},
-                                                {"score_sum", scores.score_sum},
-                                                {"integer_bits_per_byte", integer_bits_per_byte},
-                                                {"unigram_bits_per_byte", unigram},
-                                                {"bigram_bits_per_byte", bigram},
-                                                {"gzip_bits_per_byte", gzip},
-                                                {"evaluate_s", seconds}}));
+    print_result("{}\n",
+                 json_text(nlohmann::ordered_json{{"generation", trained.generation},
+                                                  {"text_bytes", text.size()},
+                                                  {"streams", settings.streams},
+                                                  {"tokens", scores.tokens},
+                                                  {"bits_per_byte", bits_per_byte},
+                                                  {"score_sum", scores.score_sum},
+                                                  {"integer_bits_per_byte", integer_bits_per_byte},
+                                                  {"unigram_bits_per_byte", unigram},
+                                                  {"bigram_bits_per_byte", bigram},
+                                                  {"gzip_bits_per_byte", gzip},
+                                                  {"evaluate_s", seconds}}));
     return 0;
   }
   const char* counts = settings.held_out ? "counts of the training text" : "the text's own counts";
-  fmt::print("model        generation {}, {} layers x {}\n", trained.generation, model.layers,
-             model.width);
-  fmt::print("text         {} bytes in {} streams, {} bytes predicted in {:.2f} s\n", text.size(),
-             settings.streams, scores.tokens, seconds);
-  fmt::print("loss         {:.4f} bits/byte\n", bits_per_byte);
-  fmt::print("score sum    {} (1/16 bit; {:.4f} bits/byte, too low by the floored logarithm)\n",
-             scores.score_sum, integer_bits_per_byte);
-  fmt::print("unigram      {:.4f} bits/byte ({})\n", unigram, counts);
-  fmt::print("bigram       {:.4f} bits/byte ({})\n", bigram, counts);
-  fmt::print("gzip -9      {:.4f} bits/byte\n", gzip);
+  print_result("model        generation {}, {} layers x {}\n", trained.generation, model.layers,
+               model.width);
+  print_result("text         {} bytes in {} streams, {} bytes predicted in {:.2f} s\n", text.size(),
+               settings.streams, scores.tokens, seconds);
+  print_result("loss         {:.4f} bits/byte\n", bits_per_byte);
+  print_result("score sum    {} (1/16 bit; {:.4f} bits/byte, too low by the floored logarithm)\n",
+               scores.score_sum, integer_bits_per_byte);
+  print_result("unigram      {:.4f} bits/byte ({})\n", unigram, counts);
+  print_result("bigram       {:.4f} bits/byte ({})\n", bigram, counts);
+  print_result("gzip -9      {:.4f} bits/byte\n", gzip);
   return 0;
 }
 
@@ -159,8 +159,9 @@ uint8_t choose(const std::array<int8_t, kVocabulary>& logits, double temperature
 // No control codes from a young model.
 void put(uint8_t byte, bool terminal) {
   const bool shows = byte >= 0x20 || byte == '\n' || byte == '\t';
-  std::fputc(terminal && (!shows || byte == 0x7f) ? '?' : byte, stdout);
-  if (terminal) std::fflush(stdout);
+  const char shown = terminal && (!shows || byte == 0x7f) ? '?' : static_cast<char>(byte);
+  write_result({&shown, 1});
+  if (terminal) flush_result();
 }
 
 int sample(const SampleSettings& settings, Trained& trained) {
