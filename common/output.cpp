@@ -1,9 +1,11 @@
 #include "common/output.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <initializer_list>
 
 #include "common/check.hpp"
 
@@ -17,6 +19,16 @@ bool has_result = false;  // else standard output is for people alone
 }
 
 }  // namespace
+
+void occupy_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(descriptor, F_GETFD) >= 0) continue;
+    // The lowest that is free is this one. Read where it is to be written, it fails like one that is closed.
+    if (open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY) != descriptor)
+      throw Error(fmt::format("descriptor {} is closed, and /dev/null cannot take its place: {}",
+                              descriptor, std::strerror(errno)));
+  }
+}
 
 void tell(std::FILE* stream, std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stream);

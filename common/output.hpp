@@ -11,6 +11,11 @@
 
 namespace eggroll {
 
+// For the very beginning of main. Of descriptors 0 to 2 those that the program was started without
+// become ones that cannot be used either, so that no file that is opened later takes their place and
+// with it what is printed. Throws Error where they cannot.
+void occupy_standard_descriptors();
+
 void tell(std::FILE* stream, std::string_view text);  // and at once, whatever the stream is
 void complain(std::string_view what);                 // a line on standard error: "eggroll: WHAT"
 

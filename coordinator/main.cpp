@@ -114,6 +114,7 @@ int main(int argc, char** argv) {
     return kMisused;
   }
   try {
+    eggroll::occupy_standard_descriptors();
     const int code = run_command(all[0], {all.begin() + 1, all.end()});
     eggroll::flush_result();
     return code;

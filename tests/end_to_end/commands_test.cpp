@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -103,6 +104,28 @@ TEST_F(Commands, AResultThatCannotBeWrittenIsAFailure) {
     EXPECT_EQ(result.exit_code, 1) << arguments;
     EXPECT_EQ(result.output, "eggroll: standard output: cannot write: No space left on device\n")
         << arguments;
+  }
+}
+
+TEST_F(Commands, ClosedDescriptorsStayWithoutUse) {
+  const std::string nowhere = "inspect --checkpoint " + path("nowhere");
+  EXPECT_EQ(run_command(eggroll(nowhere) + " 2>&-").exit_code, 2);
+  EXPECT_EQ(run_command(eggroll(nowhere) + " <&- >&- 2>&-").exit_code, 2);
+  EXPECT_EQ(run_command(eggroll("") + " 2>&-").exit_code, 2);
+  for (const char* arguments : {"inspect --checkpoint ", "sample --length 9 --checkpoint "}) {
+    const CommandResult unwritten = run_command(eggroll(arguments + path("run")) + " >&-");
+    EXPECT_EQ(unwritten.exit_code, 1);
+    EXPECT_EQ(unwritten.output, "eggroll: standard output: cannot write: Bad file descriptor\n");
+    EXPECT_EQ(expect_success(eggroll(arguments + path("run")) + " <&- 2>&-"),
+              expect_success(eggroll(arguments + path("run"))));
+  }
+
+  RunningCommand running(eggroll("train --generations 100000000 --run " + path("closed")) +
+                         " --task quadratic <&- >&- 2>&-");
+  ASSERT_TRUE(reaches(path("closed"), 10));
+  for (const char* descriptor : {"0", "1", "2"}) {
+    const auto link = "/proc/" + std::to_string(running.pid()) + "/fd/" + descriptor;
+    EXPECT_EQ(std::filesystem::read_symlink(link), "/dev/null") << descriptor;
   }
 }
 
