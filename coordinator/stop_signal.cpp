@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <initializer_list>
 
 namespace eggroll {
 namespace {
@@ -44,14 +45,20 @@ void install_request_handlers() {
 }
 
 void install_stop_handlers() {
-  handle(SIGINT, on_stop);
-  handle(SIGTERM, on_stop);
-  handle(SIGHUP, on_stop);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+    if (!is_left_ignored(signal)) handle(signal, on_stop);
   if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return;
   struct sigaction action = {};
   action.sa_sigaction = on_continue;
   action.sa_flags = SA_RESTART | SA_SIGINFO;
   sigaction(SIGCONT, &action, nullptr);
+}
+
+bool is_left_ignored(int signal) {
+  if (signal != SIGHUP && signal != SIGINT) return false;
+  struct sigaction present = {};
+  sigaction(signal, nullptr, &present);
+  return present.sa_handler == SIG_IGN;
 }
 
 bool stop_requested() { return stop_flag != 0; }

@@ -1,6 +1,7 @@
 // Signals as flags. SIGINT, SIGTERM and SIGHUP ask for a stop after the current generation (the
 // second one ends the process at once), and so do SIGUSR2, as often as it comes, and the first sign
-// that mpirun is ending the job; SIGUSR1 asks for a checkpoint.
+// that mpirun is ending the job; SIGUSR1 asks for a checkpoint. SIGHUP and SIGINT that are ignored when the
+// program starts stay ignored: so nohup and a script's background jobs are meant.
 #pragma once
 
 namespace eggroll {
@@ -10,6 +11,7 @@ namespace eggroll {
 void install_request_handlers();
 // Before the first generation: the others. Until then there is nothing to save, and they end it.
 void install_stop_handlers();
+bool is_left_ignored(int signal);  // one of these two
 bool stop_requested();
 bool take_checkpoint_request();  // true once for each request
 

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "common/check.hpp"
+#include "coordinator/stop_signal.hpp"
 
 namespace eggroll {
 namespace {
@@ -74,7 +75,7 @@ JobProcess::JobProcess(const std::vector<std::string>& command,
     prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);  // no job without its supervisor
     if (getppid() != supervisor) _exit(1);
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2})
-      std::signal(number, SIG_DFL);
+      if (!is_left_ignored(number)) std::signal(number, SIG_DFL);
     for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
     const int nothing = open("/dev/null", O_RDONLY);
     dup2(nothing, STDIN_FILENO);

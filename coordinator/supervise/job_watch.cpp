@@ -20,6 +20,7 @@
 #include "common/output.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/records/metrics_file.hpp"
+#include "coordinator/stop_signal.hpp"
 #include "coordinator/supervise/job_process.hpp"
 
 namespace eggroll {
@@ -180,7 +181,8 @@ class JobWatch {
 void take_requests() {
   std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads any more
   for (const int number : {SIGINT, SIGTERM, SIGHUP})
-    std::signal(number, [](int) { stop_requests = stop_requests + 1; });
+    if (!is_left_ignored(number))
+      std::signal(number, [](int) { stop_requests = stop_requests + 1; });
   std::signal(SIGUSR1, [](int) { wants_checkpoint = 1; });
   std::signal(SIGUSR2, [](int) { wants_stop = 1; });
 }

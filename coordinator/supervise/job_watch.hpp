@@ -12,7 +12,8 @@
 namespace eggroll {
 
 // From here on signals to this process are requests to the job: SIGUSR1 and SIGUSR2 as they are,
-// SIGINT, SIGTERM and SIGHUP for a checkpoint and a stop, and the second of them for its end.
+// SIGINT, SIGTERM and SIGHUP for a checkpoint and a stop, and the second of them for its end (those
+// that are not left ignored, coordinator/stop_signal.hpp).
 void take_requests();
 
 struct JobEnd {

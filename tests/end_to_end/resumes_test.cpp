@@ -136,6 +136,16 @@ TEST_F(Resumes, AfterSigusr2ToMpirunByTheCommandThatStartedIt) {
   expect_goes_on_to_the_end(command);
 }
 
+// By nohup, or as a script's background job.
+TEST_F(Resumes, NoStopByASignalThatWasIgnoredFromTheStart) {
+  RunningCommand running("trap '' HUP INT; " + eggroll(train("")));
+  ASSERT_TRUE(reaches(run(), 120)) << running.wait(0).output;
+  running.signal(SIGHUP);
+  running.signal(SIGINT);
+  EXPECT_EQ(running.wait(60).exit_code, 0);
+  EXPECT_EQ(digest_of(run()), undisturbed_digest());
+}
+
 TEST_F(Resumes, AStopBeforeTheFirstGenerationLeavesACheckpointToo) {
   RunningCommand running(eggroll(train("--auto-resume")));
   // From its first line on the program knows the signal; then it starts MPI, reads and checks.

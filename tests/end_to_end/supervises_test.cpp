@@ -99,6 +99,22 @@ TEST_F(Supervises, ASignalStopsTheRunWithACheckpoint) {
   expect_whole();
 }
 
+TEST_F(Supervises, AJobThatIsToOutliveItsTerminal) {
+  RunningCommand job("trap '' HUP INT; " +
+                     supervised("", quoted(binary().string()) + " " + train()));
+  ASSERT_TRUE(reaches(run(), 50)) << job.wait(0).output;
+  const pid_t process = trainer();
+  ASSERT_GT(process, 0);
+  for (const int number : {SIGHUP, SIGINT}) {
+    job.signal(number);
+    kill(process, number);
+  }
+  const CommandResult result = job.wait(120);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(count(result.output, "supervise: "), 0u) << result.output;
+  expect_whole();
+}
+
 TEST_F(Supervises, AlsoWhereNobodyReadsWhatItSays) {
   RunningCommand job(supervised("", quoted(binary().string()) + " " + train()) + " 2>&1 | true");
   ASSERT_TRUE(reaches(run(), 50)) << job.wait(0).output;
