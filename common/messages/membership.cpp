@@ -24,6 +24,7 @@
 #include "common/messages/agreement.hpp"
 #include "common/messages/frame_connection.hpp"
 #include "common/messages/membership_frames.hpp"
+#include "common/start_thread.hpp"
 
 namespace eggroll {
 
@@ -86,7 +87,7 @@ class Membership::Service {
         first_failure(world, is_connected() ? "" : start_problem(), is_connected() ? 0 : 2);
     if (failure) throw ConfigError(failure->message);
     heard_from_all();
-    thread_ = std::thread([this] { serve(); });
+    thread_ = start_thread([this] { serve(); });
   }
 
   ~Service() {

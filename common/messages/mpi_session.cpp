@@ -18,6 +18,7 @@
 #include "common/messages/collectives.hpp"
 #include "common/messages/mpi_calls.hpp"
 #include "common/output.hpp"
+#include "common/start_thread.hpp"
 
 namespace eggroll {
 
@@ -56,6 +57,18 @@ std::string where() {
     MPI_Abort(MPI_COMM_WORLD, code);
   }
   std::_Exit(code);
+}
+
+// After a while, whatever this process waits for then.
+void end_in_any_case(int code) noexcept {
+  try {
+    start_thread([code] {
+      std::this_thread::sleep_for(kFinalizeFor);
+      std::fflush(nullptr);
+      std::_Exit(code);
+    }).detach();
+  } catch (const std::exception&) {  // no room for a thread: only the wait may be longer
+  }
 }
 
 }  // namespace
@@ -112,12 +125,7 @@ MpiSession::~MpiSession() {
     end_every_rank(1);
   }
   // Whether the launcher waits for a lost rank here is a matter of chance, for a stopped one it does.
-  if (may_lack_ranks)
-    std::thread([code = exit_code_] {
-      std::this_thread::sleep_for(kFinalizeFor);
-      std::fflush(nullptr);
-      std::_Exit(code);
-    }).detach();
+  if (may_lack_ranks) end_in_any_case(exit_code_);
   MPI_Finalize();
 }
 

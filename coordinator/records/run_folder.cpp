@@ -25,6 +25,7 @@
 #include "common/files/checkpoint_folder.hpp"
 #include "common/json_text.hpp"
 #include "common/messages/collectives.hpp"
+#include "common/start_thread.hpp"
 #include "coordinator/records/open_checkpoint.hpp"
 #include "worker/tasks.hpp"
 
@@ -124,7 +125,12 @@ class RunFolder::Lock {
       throw ConfigError(fmt::format("run = {}: cannot write {}: {}", path_.parent_path().string(),
                                     path_.string(), why));
     }
-    toucher_ = std::thread([this] { touch(); });
+    try {
+      toucher_ = start_thread([this] { touch(); });
+    } catch (const Error&) {
+      release();
+      throw;
+    }
   }
   ~Lock() {
     {

@@ -13,6 +13,7 @@
 
 #include "common/check.hpp"
 #include "common/files/checkpoint_folder.hpp"
+#include "common/start_thread.hpp"
 #include "common/stopwatch.hpp"
 
 namespace eggroll {
@@ -22,6 +23,20 @@ constexpr std::chrono::seconds kFarewell(10);  // for a committed snapshot of a 
 
 // How the snapshot that the thread works on stands with the caller.
 enum class Stage { none, begun, committed, abandoned };
+
+// From the thread that this lives in, and from those that it starts for all their lives.
+class SignalsHeldBack {
+ public:
+  SignalsHeldBack() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsHeldBack() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
 
 }  // namespace
 
@@ -120,12 +135,8 @@ struct SnapshotWriter::Shared {
 
 SnapshotWriter::SnapshotWriter(SnapshotWriterSettings settings)
     : shared_(std::make_shared<Shared>(std::move(settings))) {
-  // Signals are the main thread's.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([shared = shared_] { shared->run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const SignalsHeldBack held_back;  // they are the main thread's
+  thread_ = start_thread([shared = shared_] { shared->run(); });
 }
 
 SnapshotWriter::~SnapshotWriter() {

@@ -5,8 +5,11 @@
 #include <cstring>
 #include <future>
 #include <set>
+#include <thread>
+#include <utility>
 
 #include "common/check.hpp"
+#include "common/start_thread.hpp"
 #include "common/stopwatch.hpp"
 #include "coordinator/tiles/fitness_message.hpp"
 #include "coordinator/tiles/tile_ledger.hpp"
@@ -53,8 +56,11 @@ T take(std::span<const std::byte>& bytes) {
 // The threads that run tiles, and their end whatever happens.
 class Evaluating {
  public:
-  Evaluating(const GenerationPlan& plan, Task& task, TileShelf& shelf)
-      : shelf_(shelf), done_(std::async(std::launch::async, [&] { task.evaluate(plan, shelf); })) {}
+  Evaluating(const GenerationPlan& plan, Task& task, TileShelf& shelf) : shelf_(shelf) {
+    std::packaged_task<void()> work([&] { task.evaluate(plan, shelf); });
+    done_ = work.get_future();
+    thread_ = start_thread(std::move(work));
+  }
   ~Evaluating() { end(); }
 
   bool has_ended() const {
@@ -69,11 +75,12 @@ class Evaluating {
  private:
   void end() {
     shelf_.end();
-    if (done_.valid()) done_.wait();
+    if (thread_.joinable()) thread_.join();
   }
 
   TileShelf& shelf_;
   std::future<void> done_;
+  std::thread thread_;
 };
 
 class TileExchange {

@@ -1,12 +1,27 @@
 #include "kernels/cpu/thread_team.hpp"
 
+#include <string>
+
+#include "common/check.hpp"
+#include "common/start_thread.hpp"
+
 namespace eggroll::cpu {
 
 ThreadTeam::ThreadTeam(int threads) {
-  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work_until_told(t); });
+  try {
+    for (int t = 1; t < threads; ++t)
+      workers_.push_back(start_thread([this, t] { work_until_told(t); }));
+  } catch (const Error& error) {
+    const int started = size();
+    end();
+    throw Error("threads = " + std::to_string(threads) + ": beside " + std::to_string(started) +
+                " of them " + error.what());
+  }
 }
 
-ThreadTeam::~ThreadTeam() {
+ThreadTeam::~ThreadTeam() { end(); }
+
+void ThreadTeam::end() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;

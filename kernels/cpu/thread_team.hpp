@@ -15,7 +15,7 @@ namespace eggroll::cpu {
 
 class ThreadTeam {
  public:
-  explicit ThreadTeam(int threads);
+  explicit ThreadTeam(int threads);  // throws Error where there is no room for so many
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
@@ -30,6 +30,7 @@ class ThreadTeam {
   void for_each(uint64_t count, const std::function<void(int thread, uint64_t index)>& item);
 
  private:
+  void end();
   void work_until_told(int thread);
   void run_one(int thread);
 

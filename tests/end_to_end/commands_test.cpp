@@ -129,6 +129,22 @@ TEST_F(Commands, ClosedDescriptorsStayWithoutUse) {
   }
 }
 
+// A stack of this size is more than there are addresses for.
+TEST_F(Commands, ThreadsThatCannotBeStartedAreAFailure) {
+  const std::string limit = "ulimit -s 200000000000 && ";  // KiB
+  for (const std::string& arguments :
+       {"evaluate --threads 64 --data " + path("text") + " --checkpoint " + path("run"),
+        std::string("bench model --threads 64 --repetitions 1")}) {
+    const CommandResult result = run_command(limit + eggroll(arguments) + " >/dev/null");
+    EXPECT_EQ(result.exit_code, 1) << arguments;
+    EXPECT_EQ(result.output,
+              "eggroll: threads = 64: beside 1 of them no further thread can be started: Resource "
+              "temporarily unavailable (limits are ulimit -u, pids.max of a container or job, and "
+              "memory)\n")
+        << arguments;
+  }
+}
+
 TEST_F(Commands, InspectSaysWhatIsInACheckpoint) {
   const nlohmann::json json = inspect(path("run"));
   EXPECT_EQ(json.value("generation", 0), 250);
