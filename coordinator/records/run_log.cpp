@@ -1,16 +1,13 @@
 #include "coordinator/records/run_log.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "common/json_text.hpp"
 #include "common/output.hpp"
@@ -56,30 +53,6 @@ void add(const Validation& validation, nlohmann::ordered_json& record) {
 
 }  // namespace
 
-bool output_is_terminal() {
-  if (!isatty(STDOUT_FILENO)) return false;
-  if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return true;
-  // Up to the launcher, past what may stand in between (a shell, a profiler).
-  pid_t process = getppid();
-  for (int level = 0; level < 8 && process > 1; ++level) {
-    const std::filesystem::path folder = fmt::format("/proc/{}", process);
-    std::ifstream status(folder / "stat");
-    std::string stat;
-    std::getline(status, stat);
-    const size_t open = stat.find('('), close = stat.rfind(')');  // pid (command) state ppid ...
-    if (open == std::string::npos || close == std::string::npos) return false;
-    const std::string command = stat.substr(open + 1, close - open - 1);
-    if (command == "mpirun" || command == "mpiexec" || command == "orterun") {
-      std::error_code error;
-      const std::string output = std::filesystem::read_symlink(folder / "fd" / "1", error).string();
-      return !error && (output.starts_with("/dev/pts/") || output.starts_with("/dev/tty"));
-    }
-    char state = 0;
-    std::istringstream(stat.substr(close + 1)) >> state >> process;
-  }
-  return false;
-}
-
 std::string labelled(const std::vector<Metric>& metrics) {
   std::vector<const Metric*> shown;
   for (const Metric& metric : metrics)
@@ -99,7 +72,7 @@ RunLog::RunLog(const RunConfig& config, uint64_t completed, size_t parameters)
       completed_(completed),
       recorded_(completed),
       parameters_(parameters),
-      terminal_(output_is_terminal()),
+      terminal_(Terminal::of_output()),
       metrics_(std::in_place, config.run, completed),
       before_s_(elapsed_s_in(metrics_->last_kept())),
       lacks_validation_(lacks_validation_in(metrics_->last_kept(), completed)) {}
@@ -145,8 +118,10 @@ void RunLog::show_progress(uint64_t generation, const GenerationExtras& extras,
           ? fmt::format("{} {}/s  ", short_number(rate * extras.work->amount), extras.work->unit)
           : "",
       duration(static_cast<double>(config_.generations - generation) / rate));
-  show(terminal_ ? fmt::format("\r\033[K{}", line) : line + "\n");
-  line_is_open_ = terminal_;
+  // The last column stays free, as some terminals go on to the next line once it is written.
+  show(terminal_ ? fmt::format("\r\033[K{}", line.substr(0, terminal_->columns() - 1))
+                 : line + "\n");
+  line_is_open_ = terminal_.has_value();
   last_shown_s_ = elapsed;
 }
 

@@ -14,6 +14,7 @@
 #include "coordinator/generation_record.hpp"
 #include "coordinator/records/metrics_file.hpp"
 #include "coordinator/records/snapshot_writer.hpp"
+#include "coordinator/records/terminal.hpp"
 #include "worker/task.hpp"
 
 namespace eggroll {
@@ -82,7 +83,7 @@ class RunLog {
   uint64_t completed_;  // when this log began, or went back to
   uint64_t recorded_;
   const size_t parameters_;
-  const bool terminal_;
+  const std::optional<Terminal> terminal_;
   std::optional<MetricsFile> metrics_;
   const double before_s_;  // that the run had taken when this log began, by its records
   bool lacks_validation_;
@@ -97,9 +98,5 @@ class RunLog {
 
 // The metrics that have a label, as on the progress line: "train 3.252  validation 3.406 bits/byte".
 std::string labelled(const std::vector<Metric>& metrics);
-
-// Whether a person watches: standard output is a terminal. Open MPI gives its ranks
-// pseudo-terminals, so under mpirun its own output counts.
-bool output_is_terminal();
 
 }  // namespace eggroll
