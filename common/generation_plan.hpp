@@ -12,7 +12,8 @@
 
 namespace eggroll {
 
-enum class GenerationAction : uint32_t { run, stop };
+// pause: no generation, the next plan follows.
+enum class GenerationAction : uint32_t { run, pause, stop };
 
 struct GenerationPlan {
   uint64_t generation = 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <thread>
 
 #include "common/check.hpp"
 #include "common/stopwatch.hpp"
@@ -16,6 +17,8 @@
 
 namespace eggroll {
 namespace {
+
+constexpr std::chrono::milliseconds kPauseRound{10};
 
 void stop_on_different_digests(Collectives& group, Learner& learner, const RunConfig& config,
                                uint64_t generation) {
@@ -65,8 +68,8 @@ std::unique_ptr<DeviceReduction> connect_devices(Run& run, Collectives& group) {
 }
 
 // The checkpoint that is due beside those by generations and by the clock.
-CheckpointWish checkpoint_wish(bool is_last) {
-  const bool asked = take_checkpoint_request();
+CheckpointWish checkpoint_wish(bool is_last, bool pauses) {
+  const bool asked = take_checkpoint_request() || pauses;
   return is_last ? CheckpointWish::last : asked ? CheckpointWish::asked : CheckpointWish::none;
 }
 
@@ -82,17 +85,23 @@ GenerationPlan make_plan(Run& run, bool stopping) {
   const bool at_start = completed == run.first_generation;
   // What was due when the run was stopped is made when it goes on.
   const bool is_validated = at_start && completed > 0 && !run.log->lacks_validation();
-  return {.generation = completed,
-          .sigma = run.task->sigma(completed),
-          .noise_epoch = config.noise_epoch(completed),
-          .action = at_end || stopping ? GenerationAction::stop : GenerationAction::run,
-          // A new run that is stopped before its first generation leaves where to go on, too.
-          .write_checkpoint =
-              (!at_start || (stopping && completed == 0)) &&
-              run.storage->takes_checkpoint(completed, checkpoint_wish(at_end || stopping)),
-          .validate =
-              (at_end || (is_due(config.validate_every, completed) && !stopping)) && !is_validated,
-          .compare_digests = !at_start && (at_end || is_due(config.digest_every, completed))};
+  const bool ends = at_end || stopping;
+  // If this is the end, there is time for a checkpoint now; a generation might take all of it.
+  const bool pauses = !ends && end_may_follow();
+  return {
+      .generation = completed,
+      .sigma = run.task->sigma(completed),
+      .noise_epoch = config.noise_epoch(completed),
+      .action = ends     ? GenerationAction::stop
+                : pauses ? GenerationAction::pause
+                         : GenerationAction::run,
+      // A new run that is stopped before its first generation leaves where to go on, too.
+      .write_checkpoint = (!at_start || (stopping && completed == 0)) &&
+                          run.storage->takes_checkpoint(completed, checkpoint_wish(ends, pauses)),
+      .validate = (at_end || (is_due(config.validate_every, completed) && !stopping)) && !pauses &&
+                  !is_validated,
+      .compare_digests =
+          !at_start && !pauses && (at_end || is_due(config.digest_every, completed))};
 }
 
 // What there is to tell of the last generation; nothing before the first.
@@ -131,8 +140,9 @@ GenerationPlan between_generations(Run& run, Collectives& group, std::optional<T
   if (!run.log) return plan;
   if (validation) run.log->validated(*validation);
   if (!last) return plan;
+  last->extras.checkpoint_s += checkpoint_s;
+  if (plan.action == GenerationAction::pause) return plan;  // the record tells of what follows, too
   last->extras.validation = std::move(validation);
-  last->extras.checkpoint_s = checkpoint_s;
   last->extras.written = run.storage->take_written();
   run.log->generation(last->plan, last->record, last->extras);
   return plan;
@@ -184,6 +194,10 @@ void run_generations(Run& run, Collectives& group) {
   for (;;) {
     const GenerationPlan plan = between_generations(run, group, last, stopping);
     if (plan.action == GenerationAction::stop) return;
+    if (plan.action == GenerationAction::pause) {
+      while (group.rank() == 0 && end_may_follow()) std::this_thread::sleep_for(kPauseRound);
+      continue;
+    }
     last = run_turn(run, group, devices.get(), plan);
     stopping |= last->record.stop_requested;
   }

@@ -31,7 +31,8 @@ namespace fs = std::filesystem;
 constexpr double kStartFor_s = 30;  // until a job says that it runs, however short --hang-after is
 constexpr double kGrace_s = 10;     // for a job whose run has ended to end too
 constexpr std::chrono::milliseconds kRound{20};
-constexpr int kRoundsALook = 5;  // the folder may be on another machine
+constexpr double kLongestRound_s = 1;  // with a slow look into the folder
+constexpr int kRoundsALook = 5;        // the folder may be on another machine
 
 volatile std::sig_atomic_t stop_requests = 0;  // INT, TERM, HUP
 volatile std::sig_atomic_t wants_checkpoint = 0;
@@ -75,11 +76,13 @@ class JobWatch {
     std::optional<int> code;
     for (int round = 0; hang.empty() && !(code = process_.exit_code()); ++round) {
       pass_on_requests();
+      // Time in which this process was suspended, and the job with it, is no silence.
+      quiet_s_ += std::min(since_round_.lap_s(), kLongestRound_s);
       if (round % kRoundsALook == 0) look();
-      if (has_ended() && since_step_.elapsed_s() > kGrace_s) break;
+      if (has_ended() && quiet_s_ > kGrace_s) break;
       const double patience =
           std::max(hang_after_s_, state().empty() ? kStartFor_s : 10 * longest_step_s_);
-      if (!has_ended() && since_step_.elapsed_s() > patience)
+      if (!has_ended() && quiet_s_ > patience)
         hang = fmt::format("hung: nothing has come from it for {:.0f} s", patience);
       std::this_thread::sleep_for(kRound);
     }
@@ -123,13 +126,13 @@ class JobWatch {
     // Once this start says that it runs, the records that its predecessor had too many are gone.
     if (now.status != before_.status) {
       if (now.metrics_bytes > seen_.metrics_bytes)
-        longest_step_s_ = std::max(longest_step_s_, since_step_.elapsed_s());
+        longest_step_s_ = std::max(longest_step_s_, quiet_s_);
       if (!first_generation_ &&
           recorded_generations(run_.run, UINT64_MAX) > before_.newest_checkpoint)
         first_generation_ = JobEnd::Clock::now();
     }
     seen_ = now;
-    since_step_ = Stopwatch();
+    quiet_s_ = 0;
   }
 
   // Of status.json, once this start has written it.
@@ -169,7 +172,8 @@ class JobWatch {
   const Footprint before_;
   Footprint seen_;
   JobProcess process_;
-  Stopwatch since_step_;
+  Stopwatch since_round_;
+  double quiet_s_ = 0;  // since something has come from the job
   double longest_step_s_ = 0;
   std::optional<JobEnd::Clock::time_point> first_generation_;
   bool is_asked_to_stop_ = false;

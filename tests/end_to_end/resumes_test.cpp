@@ -115,6 +115,23 @@ TEST_F(Resumes, AfterControlCToMpirunWhichLeavesTimeForACheckpoint) {
   expect_goes_on_to_the_end(mpirun(4, resume()));
 }
 
+// A SIGCONT that is not followed by SIGTERM continues a job, whether it was suspended or not.
+TEST_F(Resumes, WithoutAStopWhereMpirunSuspendsAndContinuesTheJob) {
+  RunningCommand running(mpirun(2, train("")));
+  ASSERT_TRUE(reaches(run(), 120)) << running.wait(0).output;
+  running.signal(SIGTSTP);
+  ASSERT_TRUE(running.prints("Forwarding signal"));
+  for (const int rank : {0, 1}) EXPECT_TRUE(is_suspended(process_of(run(), rank))) << rank;
+  const size_t suspended = metrics_of(run()).size();
+  running.signal(SIGCONT);
+  ASSERT_TRUE(reaches(run(), suspended + 20)) << running.wait(0).output;
+  running.signal(SIGCONT);
+  const CommandResult result = running.wait(60);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(digest_of(run()), undisturbed_digest());
+  expect_records(run(), kGenerations);
+}
+
 TEST_F(Resumes, ASignalToASingleRankStopsAllOfThemWell) {
   RunningCommand running(mpirun(3, train("")));
   ASSERT_TRUE(reaches(run(), 120)) << running.wait(0).output;

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "tests/support/eggroll_program.hpp"
 
@@ -96,6 +99,21 @@ TEST_F(Supervises, ASignalStopsTheRunWithACheckpoint) {
   EXPECT_GE(generation, 50u);
   EXPECT_LT(generation, kGenerations);
   expect_success(supervised("", ranks(2, train())), 120);
+  expect_whole();
+}
+
+// As SLURM does it with all processes of a job.
+TEST_F(Supervises, AJobThatIsSuspendedWithItsSupervisorAndContinued) {
+  RunningCommand job(supervised("--hang-after 1", ranks(2, train())));
+  ASSERT_TRUE(reaches(run(), 50)) << job.wait(0).output;
+  const std::vector<pid_t> all = {job.pid(), process_of(run(), 0), process_of(run(), 1)};
+  for (const pid_t process : all) kill(process, SIGSTOP);
+  for (const pid_t process : all) EXPECT_TRUE(is_suspended(process));
+  std::this_thread::sleep_for(std::chrono::seconds(10));
+  for (const pid_t process : all) kill(process, SIGCONT);
+  const CommandResult result = job.wait(120);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(count(result.output, "supervise: "), 0u) << result.output;
   expect_whole();
 }
 

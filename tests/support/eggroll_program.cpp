@@ -113,6 +113,16 @@ bool handles(pid_t process, int signal) {
   return false;
 }
 
+bool is_suspended(pid_t process) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (std::chrono::steady_clock::now() < limit) {
+    const std::string stat = read_text("/proc/" + std::to_string(process) + "/stat");
+    if (stat.find(") T ") != std::string::npos) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
 std::vector<std::string> listed(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;

@@ -45,6 +45,9 @@ pid_t process_of(const std::filesystem::path& run, int rank);
 // Waits until the process has a handler for this signal; false when it has none within ten seconds.
 bool handles(pid_t process, int signal);
 
+// Waits until the process is stopped (SIGSTOP); false when it is not within ten seconds.
+bool is_suspended(pid_t process);
+
 // All that is in a folder, sorted, with what is in its folders.
 std::vector<std::string> listed(const std::filesystem::path& folder);
 
