@@ -152,6 +152,8 @@ def draw(results, path):
         axis.set_title(task)
         axis.set_xlabel("environment steps")
         axis.set_ylabel("return of the unperturbed policy")
+    for axis in axes.flat[len(results):]:
+        axis.remove()
     axes.flat[0].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -4,7 +4,7 @@
 # (return over 100 episodes, mean and standard error over seeds, environment steps, CPU seconds) and draws the curves.
 #   deploy/experiments/control.sh [FOLDER [TASK ...]] [--trials N] [--seeds N] [--jobs N]
 # FOLDER (default runs/control-experiment) keeps runs and results: what is there of a task is not run again. Without a task: the five of
-# classic control, about two hours of a core; others take hours (the script's BUDGETS).
+# classic control, about forty minutes of a core; others take longer (the script's BUDGETS).
 #   EGGROLL=PROGRAM    default build/eggroll
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
