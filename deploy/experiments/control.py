@@ -28,7 +28,7 @@ BUDGETS = {
     "InvertedPendulum-v5": (64, 20, 1),
     "InvertedDoublePendulum-v5": (64, 60, 1),
     "Swimmer-v5": (64, 60, 1),
-    "Reacher-v5": (128, 50, 1),
+    "Reacher-v5": (128, 100, 2),
     "Hopper-v5": (64, 80, 1),
     "HalfCheetah-v5": (64, 40, 1),
     "Walker2d-v5": (128, 400, 1),

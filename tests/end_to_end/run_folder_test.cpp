@@ -1,6 +1,7 @@
 // One process writes into a run folder at a time, and status.json says how the run stands.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <string>
@@ -71,9 +72,11 @@ TEST_F(RunFolderTest, AllFilesHaveThePermissionsThatTheUmaskLeaves) {
   ASSERT_TRUE(reaches(run(), 45)) << running.wait(0).output;
   running.signal(SIGKILL);
   running.wait(10);
-  ASSERT_TRUE(std::filesystem::exists(run() / "lock"));
-  ASSERT_TRUE(std::filesystem::exists(run() / "checkpoint-000000020.h5"));
-  for (const std::string& name : listed(run()))
+  const auto names = listed(run());
+  ASSERT_TRUE(std::ranges::count(names, "lock"));
+  ASSERT_TRUE(std::ranges::any_of(
+      names, [](const std::string& name) { return name.starts_with("checkpoint-"); }));
+  for (const std::string& name : names)
     EXPECT_EQ(static_cast<int>(std::filesystem::status(run() / name).permissions()), 0664) << name;
 }
 
