@@ -46,6 +46,7 @@ int inspect_command(const std::vector<std::string>& arguments) {
     }
     print_result("{}\n", json_text(nlohmann::ordered_json{{"generation", header.generation},
                                                           {"seed", header.seed},
+                                                          {"version", header.version},
                                                           {"noise_law", header.noise_law},
                                                           {"parameters_digest", digest},
                                                           {"parameters", layout.size()},
@@ -59,6 +60,7 @@ int inspect_command(const std::vector<std::string>& arguments) {
                header.generation, header.seed, header.noise_law);
   print_result("parameters_digest  {}\nparameters         {}\nstate_slots        {}\n", digest,
                layout.size(), header.state_slots);
+  if (!header.version.empty()) print_result("version            {}\n", header.version);
   if (!reader.is_complete())
     print_result("holds              parameters only: for commands of its task and --init\n");
   print_result("\n");

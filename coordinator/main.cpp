@@ -20,6 +20,7 @@
 #include "coordinator/stop_signal.hpp"
 #include "coordinator/train.hpp"
 #include "coordinator/verbs.hpp"
+#include "coordinator/version.hpp"
 #include "worker/tasks.hpp"
 
 namespace {
@@ -38,7 +39,9 @@ std::string usage() {
     add(verb.name, "--checkpoint PATH ...", fmt::format("{} (task {})", verb.help, verb.tasks));
   add("inspect", "--checkpoint PATH", "what is in a checkpoint");
   add("bench", "WHAT ...", "what kernels do on this machine; --help lists them");
-  return text + "\neggroll COMMAND --help lists a command's options.\n";
+  return text +
+         "\neggroll COMMAND --help lists a command's options; eggroll --version says which program "
+         "this is.\n";
 }
 
 using eggroll::complain;
@@ -79,6 +82,10 @@ int run_alone(const Command& command, const std::string& name) {
 int run_command(const std::string& command, const std::vector<std::string>& arguments) {
   if (command == "--help" || command == "help") {
     eggroll::write_result(usage());
+    return 0;
+  }
+  if (command == "--version") {
+    if (eggroll::is_first_process()) eggroll::print_result("{}\n", eggroll::version_line());
     return 0;
   }
   if (command == "train") {

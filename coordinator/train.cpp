@@ -26,6 +26,7 @@
 #include "coordinator/stop_signal.hpp"
 #include "coordinator/survivors.hpp"
 #include "coordinator/thread_count.hpp"
+#include "coordinator/version.hpp"
 #include "worker/tasks.hpp"
 
 namespace eggroll {
@@ -230,6 +231,7 @@ std::vector<std::string> summary_of(Run& run, uint64_t generations_run) {
   const double members = run.log->members();
   const std::optional<Work>& work = run.log->work();
   std::vector<std::string> lines = {
+      fmt::format("version                  {}", version()),
       fmt::format("generations              {} of {} ({} now, {:.1f} s)", run.generation,
                   config.generations, generations_run, seconds),
       fmt::format("evaluated                {:.4g} members{}", members,

@@ -6,7 +6,8 @@
 //                         texts: data_digest, noise_law, arithmetic, config (the .ini), layout
 //                         (ParameterLayout::text), slots (a line each: name, element),
 //                         parameters_digest, content_xxh3. Digests are 16 hex digits; texts are
-//                         UTF-8 of fixed length, which h5py gives as bytes
+//                         UTF-8 of fixed length, which h5py gives as bytes. One more, outside the
+//                         checksum and not in every file: version, of the program that wrote it
 //   /parameters/<tensor>  in the tensor's elements: [rows, cols], a vector [rows]; dots are part of
 //                         the name
 //   /<slot>/<tensor>      what the optimiser keeps (accumulators, adam_m, ...): trained tensors only,
@@ -52,6 +53,7 @@ struct SlotInfo {
 struct CheckpointHeader {
   uint64_t generation = 0;  // completed generations
   uint64_t seed = 0;
+  std::string version;  // of the program that wrote it; empty: the file does not say
   std::string data_digest;
   std::string noise_law;
   std::string arithmetic;  // Task::arithmetic; empty: the file does not say
@@ -73,6 +75,9 @@ struct RunArenas {
   std::vector<std::span<const std::byte>> spans() const { return {arenas.begin(), arenas.end()}; }
   bool operator==(const RunArenas&) const = default;
 };
+
+// The library that reads and writes it, as it runs: "HDF5 1.10.8".
+std::string checkpoint_library();
 
 // XXH3-64 over the arenas one after another, as 16 hex digits.
 std::string arenas_digest(std::span<const std::span<const std::byte>> arenas);

@@ -59,6 +59,7 @@ struct CheckpointReader::Impl {
     const bool is_first_format = is_complete && format_version == 1;
     take("generation", file.number("generation"), header.generation);
     take("seed", file.number("seed"), header.seed);
+    header.version = file.text("version").value_or("");
     take("data_digest", file.text("data_digest"), header.data_digest);
     take("noise_law", file.text("noise_law"), header.noise_law);
     take("config", file.text("config"), header.config);

@@ -61,6 +61,7 @@ struct CheckpointWriter::Impl {
     file->write_number("format_version", kCheckpointFormatVersion);
     file->write_number("generation", header.generation);
     file->write_number("seed", header.seed);
+    if (!header.version.empty()) file->write_text("version", header.version);
     file->write_text("data_digest", header.data_digest);
     file->write_text("noise_law", header.noise_law);
     file->write_text("arithmetic", header.arithmetic);
@@ -91,6 +92,8 @@ struct CheckpointWriter::Impl {
     hash.add_shape(shape);
   }
 };
+
+std::string checkpoint_library() { return hdf5::library(); }
 
 CheckpointWriter::CheckpointWriter(fs::path path, const ParameterLayout& layout,
                                    const CheckpointHeader& header,

@@ -445,4 +445,10 @@ void File::read_rows(const Dataset& dataset, uint64_t first, uint64_t rows, void
     fail_in_library("read " + dataset.name);
 }
 
+std::string library() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("HDF5 {}.{}.{}", major, minor, release);
+}
+
 }  // namespace eggroll::hdf5

@@ -69,6 +69,9 @@ struct Dataset {
 // The words of a shape: [256, 64].
 std::string shape_text(const std::vector<uint64_t>& shape);
 
+// "HDF5 1.10.8", as it runs.
+std::string library();
+
 class File {
  public:
   static File create(const std::filesystem::path& path);  // replaces what is there

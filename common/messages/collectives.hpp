@@ -151,6 +151,8 @@ class MpiSession {
 
 std::string host_name();
 
+std::string mpi_library();  // as it runs: "Open MPI v4.1.4"; any time, before MPI starts too
+
 // Views of one value or of a contiguous range as bytes; writable where the elements are.
 template <typename T>
 auto as_byte_span(std::span<T> elements) {

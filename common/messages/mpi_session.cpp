@@ -90,6 +90,14 @@ void check_mpi(int code, const char* call) {
   throw Error(fmt::format("{} failed: {} ({})", call, text.data(), where()));
 }
 
+std::string mpi_library() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  check_mpi(MPI_Get_library_version(text.data(), &length), "MPI_Get_library_version");
+  const std::string all(text.data());
+  return all.substr(0, all.find_first_of(",\n"));  // what follows is how it was built
+}
+
 void Collectives::wait(Pending& pending) {
   if (pending.test()) return;
   const Clock::time_point start = Clock::now();

@@ -11,6 +11,7 @@
 
 #include "common/json_text.hpp"
 #include "common/output.hpp"
+#include "coordinator/version.hpp"
 
 namespace eggroll {
 namespace {
@@ -161,6 +162,8 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
   json["sums_travel_wide"] = record.update.sums_travel_wide;
   json["sigma"] = plan.sigma;
   json["not_finite"] = record.fitness.not_finite;
+  if (!states_version_) json["version"] = version();
+  states_version_ = true;
   bytes_sent_before_ = record.bytes_sent;
   for (const SnapshotOutcome& each : extras.written)
     json["checkpoints_written"].push_back(
@@ -194,6 +197,7 @@ void RunLog::go_back_to(uint64_t completed) {
   if (completed >= recorded_) return;
   metrics_.reset();
   metrics_.emplace(config_.run, completed);
+  states_version_ = false;
   recorded_ = completed;
 }
 

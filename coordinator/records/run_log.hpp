@@ -90,6 +90,7 @@ class RunLog {
   Stopwatch watch_;
   double last_shown_s_ = -1e9;
   bool line_is_open_ = false;
+  bool states_version_ = false;  // some record of this log does, the first
   uint64_t bytes_sent_before_ = 0;
   std::optional<Validation> validation_;
   double members_ = 0;

@@ -9,6 +9,7 @@
 #include "common/noise.hpp"
 #include "common/partition.hpp"
 #include "coordinator/records/state_slices.hpp"
+#include "coordinator/version.hpp"
 
 namespace eggroll {
 
@@ -27,6 +28,7 @@ void start_snapshot(const RunConfig& config, const std::string& config_text, Col
     writer->begin(
         {.header = {.generation = generation,
                     .seed = config.seed,
+                    .version = version(),
                     .data_digest = task.data_digest(),
                     .noise_law = kNoiseLaw,
                     .arithmetic = task.arithmetic(),

@@ -1,4 +1,5 @@
 // The commands beside training, and the checkpoint as other tools see it.
+#include <H5public.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -59,7 +60,7 @@ class Commands : public testing::Test {
 
 TEST_F(Commands, HelpListsTheOptionsOfEachAndEndsWell) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> helps = {
-      {"--help", {"train", "evaluate", "sample", "inspect"}},
+      {"--help", {"train", "evaluate", "sample", "inspect", "--version"}},
       {"train --help", {"--data", "--population", "--resume", "--dry-run", "--config", "=1024"}},
       {"train --population 3 --help", {"--population"}},
       {"evaluate --help", {"--checkpoint", "--data", "--streams", "--held-out", "--json"}},
@@ -95,7 +96,8 @@ TEST_F(Commands, AResultThatCannotBeWrittenIsAFailure) {
       "bench noise --repetitions 1",
       "bench noise --repetitions 1 --json",
       "train --dry-run --population 64 --data " + path("text") + " --run " + path("dry"),
-      "--help"};
+      "--help",
+      "--version"};
   for (const char* command :
        {"train", "supervise", "evaluate", "sample", "rollout", "inspect", "bench"})
     all.push_back(std::string(command) + " --help");
@@ -143,6 +145,33 @@ TEST_F(Commands, ThreadsThatCannotBeStartedAreAFailure) {
               "memory)\n")
         << arguments;
   }
+}
+
+// EGGROLL_VERSION: as CMake has it; the libraries are asked in other ways than the program does.
+TEST_F(Commands, EverythingSaysWhichVersionItIsOf) {
+  const std::string version = EGGROLL_VERSION;
+  EXPECT_TRUE(version == EGGROLL_RELEASE || version.starts_with(EGGROLL_RELEASE "+")) << version;
+  const std::string launcher =
+      expect_success(EGGROLL_LAUNCHER " --version");  // "mpiexec (OpenRTE) 4.1.4"
+  const size_t number = launcher.find(") ") + 2;
+  const std::string mpi = launcher.substr(number, launcher.find('\n') - number);
+  const std::string line = expect_success(eggroll("--version"));
+  const std::string expected = "eggroll " + version + ": Open MPI v" + mpi + ", HDF5 " +
+                               std::to_string(H5_VERS_MAJOR) + "." + std::to_string(H5_VERS_MINOR) +
+                               "." + std::to_string(H5_VERS_RELEASE);
+  EXPECT_TRUE(line.starts_with(expected)) << line << expected;
+  EXPECT_EQ(line.find("Box2D 2.") != std::string::npos, EGGROLL_HAS_BOX2D) << line;
+  EXPECT_EQ(line.find("MuJoCo ") != std::string::npos, EGGROLL_HAS_MUJOCO) << line;
+  EXPECT_EQ(std::ranges::count(line, '\n'), 1);
+  EXPECT_EQ(expect_success(mpirun(2, "--version")), line) << "said once";
+
+  EXPECT_EQ(inspect(path("run")).value("version", ""), version);
+  const std::string text = expect_success(eggroll("inspect --checkpoint " + path("run")));
+  EXPECT_EQ(lines_with(text, "version            " + version).size(), 1u) << text;
+  EXPECT_EQ(lines_with(training_output, "version                  " + version).size(), 1u);
+  const std::vector<nlohmann::json> records = metrics_of(path("run"));
+  EXPECT_EQ(records.front().value("version", ""), version);
+  for (size_t i = 1; i < records.size(); ++i) EXPECT_FALSE(records[i].contains("version")) << i;
 }
 
 TEST_F(Commands, InspectSaysWhatIsInACheckpoint) {
@@ -350,6 +379,7 @@ f = h5py.File(')" +
              path("run/checkpoint-000000250.h5") + R"(', 'r')
 a = f.attrs
 assert a['format_version'] == 2 and a['generation'] == 250 and a['seed'] == 5, dict(a)
+assert a['version'] == b')" EGGROLL_VERSION R"(', a['version']
 assert a['layout'].startswith(b'emb embedding low_rank int8 256 64\n'), a['layout']
 assert a['slots'] == b'accumulators int32\n', a['slots']
 assert b'population = 256' in a['config'] and len(a['parameters_digest']) == 16, dict(a)

@@ -102,6 +102,7 @@ inline Content sample_content(const ParameterLayout& layout, uint64_t state_slot
     content.states.push_back(static_cast<std::byte>(static_cast<int>(i * 11 % 255) - 127));
   content.header = {.generation = 42,
                     .seed = std::numeric_limits<uint64_t>::max(),
+                    .version = {},
                     .data_digest = "0123456789abcdef",
                     .noise_law = "philox10_two_table_v1",
                     .arithmetic = "exact",

@@ -106,4 +106,10 @@ std::string environments_text(std::span<const EnvironmentType> of) {
   return absent.empty() ? here : here + "; not in this build: " + absent;
 }
 
+std::vector<std::string> physics_libraries() {
+  std::vector<std::string> libraries = {box2d_library(), mujoco_library()};
+  std::erase(libraries, "");
+  return libraries;
+}
+
 }  // namespace eggroll

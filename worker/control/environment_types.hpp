@@ -23,5 +23,7 @@ std::string environment_arithmetic(const EnvironmentType& type,
                                    const EnvironmentSettings& settings);
 // Names of those that this build has, and what brings the others, in a line.
 std::string environments_text(std::span<const EnvironmentType> of = environment_types());
+// What simulates bodies in this build, with its version as it runs: "Box2D 2.4.1".
+std::vector<std::string> physics_libraries();
 
 }  // namespace eggroll

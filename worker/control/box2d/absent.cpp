@@ -7,4 +7,6 @@ std::vector<EnvironmentType> box2d_environments() {
   return absent_environments(kBox2dEnvironments, kBox2dPackage);
 }
 
+std::string box2d_library() { return ""; }
+
 }  // namespace eggroll

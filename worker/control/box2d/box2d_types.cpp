@@ -27,4 +27,6 @@ std::vector<EnvironmentType> box2d_environments() {
           type_of([] { return BipedalWalker(); })};
 }
 
+std::string box2d_library() { return planar_world_version(); }
+
 }  // namespace eggroll

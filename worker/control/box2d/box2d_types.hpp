@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 #include <vector>
 
 #include "worker/control/environment_type.hpp"
@@ -14,5 +15,6 @@ inline constexpr std::array kBox2dEnvironments = {"LunarLander-v3", "LunarLander
                                                   "BipedalWalker-v3"};
 
 std::vector<EnvironmentType> box2d_environments();
+std::string box2d_library();  // "Box2D 2.4.1"; empty where it was not found
 
 }  // namespace eggroll

@@ -7,4 +7,6 @@ std::vector<EnvironmentType> mujoco_environments() {
   return absent_environments(kMujocoEnvironments, kMujocoPackage);
 }
 
+std::string mujoco_library() { return ""; }
+
 }  // namespace eggroll

@@ -38,4 +38,6 @@ std::vector<EnvironmentType> mujoco_environments() {
   return types;
 }
 
+std::string mujoco_library() { return physics_version(); }
+
 }  // namespace eggroll

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 #include <vector>
 
 #include "worker/control/environment_type.hpp"
@@ -18,5 +19,6 @@ inline constexpr std::array kMujocoEnvironments = {
     "Humanoid-v5",         "HumanoidStandup-v5"};
 
 std::vector<EnvironmentType> mujoco_environments();
+std::string mujoco_library();  // "MuJoCo 2.2.2"; empty where it was not found
 
 }  // namespace eggroll
