@@ -38,7 +38,7 @@ ParsedConfig parse_train_config(const std::vector<std::string>& arguments,
 RunConfig parse_config_text(const std::string& text, const std::string& source,
                             const OptionCatalogue& catalogue);
 // Complete and re-runnable: each option of the run with its value, grouped and commented as in --help.
-// What belongs to one invocation (resume, auto-resume, survive, dry-run) is left out.
+// What belongs to one invocation (resume, auto-resume, survive, max-seconds, dry-run) is left out.
 std::string write_config(const RunConfig& config, const OptionCatalogue& catalogue);
 // The text of --help where the arguments ask for it: a few general options and the tasks; with
 // --task or --update all of theirs; `--help all`: everything.

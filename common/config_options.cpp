@@ -143,6 +143,11 @@ void declare_general(Options& to, RunConfig& c, const OptionCatalogue& catalogue
         "survive: seconds without a sign after which a rank counts as lost; a process that ends is "
         "noticed at once")
       .changeable();
+  to.number(
+        "max-seconds", c.max_seconds, 0, uint64_t{kMost<uint32_t>},
+        "seconds after which this start of the run stops, with a checkpoint to go on from; 0: no "
+        "limit")
+      .of_invocation();
   to.flag("dry-run", c.dry_run,
           "check everything, print the complete config and what it costs, and stop")
       .of_invocation()

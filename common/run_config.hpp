@@ -54,6 +54,7 @@ struct RunConfig {
   uint64_t validate_every = 100;  // 0: only at the end; so too for checkpoints and digests
   uint64_t checkpoint_every = 1000;
   uint64_t checkpoint_seconds = 600;  // 0: not by the clock
+  uint64_t max_seconds = 0;           // of one start of the run; 0: no limit
   uint64_t keep_checkpoints = 3;
   OnStorageFailure on_storage_failure = OnStorageFailure::go_on;
   uint64_t digest_every = 100;

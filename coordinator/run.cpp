@@ -83,6 +83,10 @@ GenerationPlan make_plan(Run& run, bool stopping) {
   const uint64_t completed = run.generation;
   const bool at_end = completed == config.generations;
   const bool at_start = completed == run.first_generation;
+  // Each start makes a generation at least, so that starts with any budget come to an end.
+  run.is_out_of_time = !at_start && config.max_seconds != 0 &&
+                       run.since_start.elapsed_s() >= static_cast<double>(config.max_seconds);
+  stopping |= run.is_out_of_time;
   // What was due when the run was stopped is made when it goes on.
   const bool is_validated = at_start && completed > 0 && !run.log->lacks_validation();
   const bool ends = at_end || stopping;

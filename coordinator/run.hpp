@@ -9,6 +9,7 @@
 #include "common/config.hpp"
 #include "common/files/checkpoint.hpp"
 #include "common/messages/collectives.hpp"
+#include "common/stopwatch.hpp"
 #include "coordinator/devices.hpp"
 #include "coordinator/records/buddy.hpp"
 #include "coordinator/records/run_folder.hpp"
@@ -30,6 +31,8 @@ struct Run {
   std::unique_ptr<Learner> learner;
   std::unique_ptr<Task> task;
   std::string name;                 // of this rank, whatever becomes of the group: "rank 2 on n7"
+  Stopwatch since_start;            // what max_seconds is held against
+  bool is_out_of_time = false;      // rank 0
   uint64_t first_generation = 0;    // completed when this process began
   uint64_t generation = 0;          // completed
   std::optional<RunFolder> folder;  // rank 0
@@ -43,7 +46,7 @@ struct Run {
 // Rank 0: opens what it keeps of a run that stands at its generation.
 void begin_records(Run& run);
 
-// Generation after generation until the last one, or until a signal asks to stop. Collective. Throws
+// Generation after generation until the last one, or until a signal or max_seconds asks to stop. Collective. Throws
 // GroupBroken when a rank is lost and the group says so; the run then stands nowhere until a buddy
 // checkpoint or one of the disk is put back.
 void run_generations(Run& run, Collectives& group);

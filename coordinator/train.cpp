@@ -85,6 +85,7 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
                 {"auto-resume", parsed.config.auto_resume ? "yes" : "no"},
                 {"dry-run", parsed.config.dry_run ? "yes" : "no"},
                 {"survive", parsed.config.survive ? "yes" : "no"},
+                {"max-seconds", std::to_string(parsed.config.max_seconds)},
                 {"config", write_config(parsed.config, option_catalogue())},
                 {"options", parsed.config.resume.empty() ? "" : text_of(parsed.settings)}});
   if (parsed.config.auto_resume) choose_what_to_resume(parsed.config, group);
@@ -120,6 +121,7 @@ RunConfig agree_on_config(const std::vector<std::string>& arguments, Collectives
   config = parse_config_text(text, "the resumed run", option_catalogue());
   config.dry_run = parsed.config.dry_run;
   config.survive = parsed.config.survive;
+  config.max_seconds = parsed.config.max_seconds;
   config.resume = parsed.config.resume;
   config.auto_resume = parsed.config.auto_resume;
   return config;
@@ -316,8 +318,11 @@ std::string conclude(Run& run, std::string failure) {
     run.log->complain(failure);
     run.folder->say(RunStatus::failed, 1, generation, failure);
   } else if (generation != run.config.generations) {
-    run.log->say(
-        fmt::format("stopped by a signal; go on with: eggroll train --resume {}", run.config.run));
+    run.log->say(fmt::format("stopped {}; go on with: eggroll train --resume {}",
+                             run.is_out_of_time
+                                 ? fmt::format("after max-seconds = {}", run.config.max_seconds)
+                                 : "by a signal",
+                             run.config.run));
     run.folder->say(RunStatus::stopped, kStoppedBeforeEnd, generation);
   } else {
     run.folder->say(RunStatus::finished, 0, generation);

@@ -175,6 +175,31 @@ TEST_F(Resumes, AStopBeforeTheFirstGenerationLeavesACheckpointToo) {
   expect_goes_on_to_the_end(eggroll(train("--auto-resume")));
 }
 
+TEST_F(Resumes, AStartStopsWhenItsSecondsAreUsedUpAndTheNextGoesOn) {
+  constexpr size_t kFarMore = 10'000'000;
+  const std::string budget = "--max-seconds 1",
+                    begin = train("--auto-resume " + budget, "run", kFarMore);
+  size_t stopped = 0;
+  for (const std::string& command : {eggroll(begin), mpirun(3, begin), mpirun(2, resume(budget))}) {
+    const CommandResult result = run_command(command, 60);
+    EXPECT_EQ(result.exit_code, kStopped) << result.output;
+    EXPECT_NE(
+        result.output.find("stopped after max-seconds = 1; go on with: eggroll train --resume"),
+        std::string::npos)
+        << result.output;
+    const size_t before = stopped;
+    stopped = generation_of_newest();
+    EXPECT_GT(stopped, before);
+    ASSERT_LT(stopped, kFarMore);
+    expect_records(run(), stopped);
+  }
+  expect_success(eggroll(train("", "whole", stopped)));
+  EXPECT_EQ(digest_of(run()), digest_of(run("whole")));
+  // It was of these starts alone.
+  EXPECT_EQ(inspect(run()).value("config", "").find("max-seconds"), std::string::npos);
+  expect_success(eggroll(resume("--generations " + std::to_string(stopped + 1))));
+}
+
 TEST_F(Resumes, ACheckpointCanBeAskedForWithoutAStop) {
   RunningCommand running(eggroll(train("--checkpoint-every 0")));
   ASSERT_TRUE(reaches(run(), 100)) << running.wait(0).output;

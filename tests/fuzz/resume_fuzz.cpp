@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     // Rank 0 sends it to the others as text.
     config.resume.clear();
     config.dry_run = config.survive = config.auto_resume = false;
+    config.max_seconds = 0;
     test::must_hold(
         parse_config_text(write_config(config, toy_catalogue()), "sent", toy_catalogue()) == config,
         "the resumed config travels as text");

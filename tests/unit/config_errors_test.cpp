@@ -148,6 +148,7 @@ TEST(ConfigErrors, RefusesEachNumberJustOutsideItsRange) {
       {"validate-streams", {"1", "4294967295"}, {"0"}},
       {"validate-every", {"0"}, {"-1", "+1"}},
       {"checkpoint-every", {"0"}, {"-1", ""}},
+      {"max-seconds", {"0", "4294967295"}, {"-1", "4294967296", "1.5", "10m"}},
       {"checkpoint-seconds", {"0", "4294967295"}, {"-1", "4294967296", "1.5"}},
       {"digest-every", {"0"}, {"-1", "1 "}},
   };
@@ -184,6 +185,7 @@ TEST(ConfigErrors, RefusesBadFilesAndNamesTheLine) {
       {"config = other.ini", "config (x.ini line 1): belongs on the command line"},
       {"resume = run", "resume (x.ini line 1): belongs on the command line"},
       {"auto-resume = true", "auto-resume (x.ini line 1): belongs on the command line"},
+      {"max-seconds = 60", "max-seconds (x.ini line 1): belongs on the command line"},
       {"dry-run = true", "dry-run (x.ini line 1): belongs on the command line"},
       {"data = \"a",
        "data = \"a (x.ini line 1): a value in quotes ends with them; inside, write "

@@ -39,8 +39,10 @@ TEST(Config, TheCommandLineSetsEveryOption) {
   expected.dry_run = true;
   expected.survive = true;
   expected.auto_resume = true;
+  expected.max_seconds = 4294967295;
   std::vector<std::string> arguments = words(
-      "--task=lm --run runs/1 --auto-resume --init seed.h5 --held-out 0.1 --layers 2 --width 64 "
+      "--task=lm --run runs/1 --auto-resume --max-seconds 4294967295 --init seed.h5 --held-out 0.1 "
+      "--layers 2 --width 64 "
       "--seed 18446744073709551615 --generations 4294967294 --population=4294967296 --group-size "
       "32 --sampling independent --tokens-per-update 65536 --noise-rank 16 --noise-reuse 0 "
       "--sigma-shift 8 --perturbation-rounding floor --carry own --fitness sign "
@@ -178,6 +180,7 @@ TEST(Config, WrittenTextIsGroupedCommentedAndShort) {
   invoked.resume = "run";
   invoked.dry_run = true;
   invoked.auto_resume = true;
+  invoked.max_seconds = 60;
   invoked.survive = true;
   EXPECT_EQ(write_config(invoked, catalogue()), write_config(standard(), catalogue()));
 }
