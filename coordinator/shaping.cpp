@@ -194,6 +194,7 @@ ShapedPopulation shape(std::span<const double> fitness, const ShapingSettings& s
 
   ShapedPopulation shaped;
   shaped.d.resize(is_antithetic ? pairs : members);
+  const std::span<const double> as_it_came = fitness;
   const Range range = range_of(fitness);
   shaped.fitness.not_finite = members - range.finite;
   std::vector<double> replaced;
@@ -208,6 +209,12 @@ ShapedPopulation shape(std::span<const double> fitness, const ShapingSettings& s
     const double above = sum_of(0, members, [&](size_t i) { return fitness[i] - range.worst; });
     shaped.fitness.mean = range.worst + above / static_cast<double>(range.finite);
     shaped.fitness.best = range.best;
+    shaped.fitness.worst = range.worst;
+    const double squares = sum_of(0, members, [&](size_t i) {
+      const double distance = as_it_came[i] - shaped.fitness.mean;
+      return is_finite(as_it_came[i]) ? distance * distance : 0;
+    });
+    shaped.fitness.deviation = std::sqrt(squares / static_cast<double>(range.finite));
   }
   const auto difference = [&](size_t j) { return fitness[2 * j] - fitness[2 * j + 1]; };
   for (size_t j = 0; j < pairs; ++j) shaped.ties += difference(j) == 0;

@@ -31,7 +31,7 @@ struct ShapedPopulation {
   uint64_t sum_magnitudes = 0;  // sum |d|
   uint64_t active = 0;          // d that are not 0
   uint64_t ties = 0;            // pairs 2j, 2j + 1 that scored the same
-  FitnessSummary fitness;       // as it came, before any rule; 0 and 0 where none is finite
+  FitnessSummary fitness;       // as it came, before any rule; zeros where none is finite
 };
 
 // The utility w of each member, from its fitness f (arXiv 2511.16652, section 4, and Salimans et

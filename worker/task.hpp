@@ -15,10 +15,14 @@
 
 namespace eggroll {
 
-// The fitness of a generation's members, summed up; not finite ones are left out of mean and best.
+// The fitness of a generation's members, summed up; not finite ones are left out of all figures
+// but their number.
 struct FitnessSummary {
   double mean = 0;
   double best = 0;
+  double worst = 0;
+  double deviation =
+      0;  // standard, of all there are: the root of the mean square distance from the mean
   uint64_t not_finite = 0;
 };
 

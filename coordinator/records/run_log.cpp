@@ -162,6 +162,14 @@ void RunLog::generation(const GenerationPlan& plan, const GenerationRecord& reco
   json["sums_travel_wide"] = record.update.sums_travel_wide;
   json["sigma"] = plan.sigma;
   json["not_finite"] = record.fitness.not_finite;
+  // Ternary fitness has said who of a pair is better, and no more.
+  if (config_.fitness_encoding != FitnessEncoding::ternary &&
+      record.fitness.not_finite < config_.population) {
+    json["fitness_mean"] = record.fitness.mean;
+    json["fitness_best"] = record.fitness.best;
+    json["fitness_worst"] = record.fitness.worst;
+    json["fitness_deviation"] = record.fitness.deviation;
+  }
   if (!states_version_) json["version"] = version();
   states_version_ = true;
   bytes_sent_before_ = record.bytes_sent;

@@ -327,6 +327,35 @@ TEST_F(Commands, DryRunPrintsWhatARunCostsAndWritesNothing) {
   EXPECT_EQ(expect_success(eggroll("train --dry-run --config " + again)), alone);
 }
 
+// Of two members the mean is the middle and the deviation half of the distance.
+TEST_F(Commands, MetricsSayHowFitnessSpreads) {
+  const std::string lm = "--layers 1 --width 64 --tokens-per-update 16 --data " + path("text");
+  for (const auto& [name, options] : {std::pair<std::string, std::string>{"lm", lm},
+                                      {"quadratic", "--task quadratic"},
+                                      {"control", "--task control --env Pendulum-v1 --layers 0"}}) {
+    const std::string folder = path("spread-" + name);
+    expect_success(eggroll("train --population 2 --generations 3 --run " + folder + " " + options));
+    for (const nlohmann::json& record : metrics_of(folder)) {
+      const double best = record.value("fitness_best", 0.0),
+                   worst = record.value("fitness_worst", 0.0);
+      EXPECT_LT(worst, best) << name;
+      EXPECT_NEAR(record.value("fitness_mean", 0.0), (best + worst) / 2, 1e-9 * (best - worst))
+          << record;
+      EXPECT_NEAR(record.value("fitness_deviation", 0.0), (best - worst) / 2, 1e-9 * (best - worst))
+          << record;
+    }
+  }
+  // The score of the language model is in sixteenths of a bit, over the 16 bytes that a member reads.
+  const nlohmann::json last = metrics_of(path("run")).back();
+  EXPECT_DOUBLE_EQ(last.value("fitness_mean", 0.0),
+                   -16 * 16 * last.value("train_integer_bits_per_byte", 0.0));
+  EXPECT_GT(last.value("fitness_deviation", 0.0), 0);
+
+  expect_success(eggroll("train --population 2 --generations 3 --fitness sign --run " +
+                         path("signs") + " --fitness-encoding ternary " + lm));
+  EXPECT_FALSE(metrics_of(path("signs")).back().contains("fitness_deviation"));
+}
+
 TEST_F(Commands, NamesThatAreNoUtf8AreReplacedInJson) {
   const std::string name = "caf\xE9", run = path(name);
   folder->write(name + ".txt", generated_text(3000));

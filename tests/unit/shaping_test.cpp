@@ -213,11 +213,15 @@ TEST(Shaping, WhatIsNotFiniteIsTheWorstOfItsGeneration) {
     EXPECT_EQ(shaped.sum_squares, expected.sum_squares);
     EXPECT_EQ(shaped.fitness.not_finite, 9u);
     EXPECT_EQ(expected.fitness.not_finite, 0u);
-    double sum = 0, count = 0;
+    double sum = 0, count = 0, squares = 0;
     for (const double f : fitness)
       if (std::abs(f) < 3e38) sum += f, ++count;
+    for (const double f : fitness)
+      if (std::abs(f) < 3e38) squares += (f - sum / count) * (f - sum / count);
     EXPECT_DOUBLE_EQ(shaped.fitness.mean, sum / count);
     EXPECT_EQ(shaped.fitness.best, 2000);
+    EXPECT_EQ(shaped.fitness.worst, -5);
+    EXPECT_DOUBLE_EQ(shaped.fitness.deviation, std::sqrt(squares / count));
   }
 }
 
@@ -230,6 +234,8 @@ TEST(Shaping, WithoutAFiniteFitnessThereAreNoUtilities) {
     EXPECT_EQ(shaped.fitness.not_finite, 4u);
     EXPECT_EQ(shaped.fitness.mean, 0);
     EXPECT_EQ(shaped.fitness.best, 0);
+    EXPECT_EQ(shaped.fitness.worst, 0);
+    EXPECT_EQ(shaped.fitness.deviation, 0);
     // One alone is its own worst.
     EXPECT_EQ(shape(std::vector<double>{kNan, 7, -kInfinity, kNan}, settings).sum_squares, 0u);
     EXPECT_EQ(shape(std::vector<double>{kNan, 7, -kInfinity, kNan}, settings).fitness.best, 7);
@@ -259,6 +265,8 @@ TEST(Shaping, APopulationThatIsAllEqualTeachesNothing) {
       EXPECT_EQ(shaped.unit, 1);
       EXPECT_EQ(shaped.fitness.mean, value) << name_of(settings);
       EXPECT_EQ(shaped.fitness.best, value);
+      EXPECT_EQ(shaped.fitness.worst, value);
+      EXPECT_EQ(shaped.fitness.deviation, 0);
     }
 }
 
