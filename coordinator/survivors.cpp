@@ -129,6 +129,11 @@ void check_launcher_lets_survive(int ranks) {
     throw ConfigError(
         "survive = true: needs Open MPI's mpirun as launcher; others, srun among them, end the job "
         "when a rank is lost");
+  if (!mpi_library().starts_with("Open MPI v4."))
+    throw ConfigError(
+        fmt::format("survive = true: {} is not known to go on when a rank is lost; allowed is the "
+                    "mpirun of Open MPI 4",
+                    mpi_library()));
   if (!is_set("OMPI_MCA_orte_enable_recovery", "1", "true") ||
       !is_set("OMPI_MCA_orte_abort_on_non_zero_status", "0", "false"))
     throw ConfigError(

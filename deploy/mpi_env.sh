@@ -2,6 +2,9 @@
 #   more ranks than cores and threads that may use all cores of the node
 export OMPI_MCA_rmaps_base_oversubscribe="${OMPI_MCA_rmaps_base_oversubscribe:-1}"
 export OMPI_MCA_hwloc_base_binding_policy="${OMPI_MCA_hwloc_base_binding_policy:-none}"
+#   the same to the mpirun of Open MPI 5, which is PRRTE's
+export PRTE_MCA_rmaps_default_mapping_policy="${PRTE_MCA_rmaps_default_mapping_policy:-:oversubscribe}"
+export PRTE_MCA_hwloc_default_binding_policy="${PRTE_MCA_hwloc_default_binding_policy:-none}"
 #   after Ctrl-C: seconds to finish the generation and write a checkpoint, twice (mpirun waits them out; its default is 1)
 export OMPI_MCA_odls_base_sigkill_timeout="${OMPI_MCA_odls_base_sigkill_timeout:-2}"
 #   where ranks may not read each other's memory (seccomp in a container) Open MPI 4.1 tries it all the same, and complains of every

@@ -13,10 +13,13 @@ namespace eggroll::test {
 namespace {
 
 const std::string kForbidden = std::string("LD_PRELOAD=") + EGGROLL_NO_SINGLE_COPY + " ";
+// ctest sets these for its own runs.
+const std::string kNothingSet =
+    "env -u OMPI_MCA_rmaps_base_oversubscribe -u OMPI_MCA_hwloc_base_binding_policy ";
 const std::string kVariable = "OMPI_MCA_btl_vader_single_copy_mechanism";
 
 std::string under_mpi_env(const std::string& command, const std::string& environment = "") {
-  return environment + "bash -euc " +
+  return environment + kNothingSet + "bash -euc " +
          quoted(std::string("source ") + EGGROLL_MPI_ENV + "; " + command);
 }
 
@@ -40,6 +43,18 @@ TEST(MpiEnv, TurnsSingleCopyOffWhereItIsForbiddenAndOnlyThere) {
   EXPECT_EQ(single_copy(""), may_read_others() ? "unset\n" : "none\n");
   EXPECT_EQ(single_copy(kForbidden), "none\n");
   EXPECT_EQ(single_copy(kForbidden + kVariable + "=emulated "), "emulated\n");
+}
+
+TEST(MpiEnv, LetsBothMpirunsStartMoreRanksThanCoresAndBindNone) {
+  const std::string shown =
+      expect_success(under_mpi_env("env | grep -E '^(OMPI|PRTE)_MCA' | sort"));
+  for (const char* line :
+       {"OMPI_MCA_rmaps_base_oversubscribe=1\n", "OMPI_MCA_hwloc_base_binding_policy=none\n",
+        "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe\n",
+        "PRTE_MCA_hwloc_default_binding_policy=none\n"})
+    EXPECT_NE(shown.find(line), std::string::npos) << line << shown;
+  const std::string own = "PRTE_MCA_hwloc_default_binding_policy=core";
+  EXPECT_NE(expect_success(under_mpi_env("env", own + " ")).find(own + "\n"), std::string::npos);
 }
 
 TEST(MpiEnv, ARunPrintsNothingOfSingleCopyWhereItIsForbidden) {

@@ -217,6 +217,19 @@ TEST_F(Survives, ARankThatIsSilentForTooLongWhichThenEndsItself) {
   EXPECT_TRUE(losses[0].ends_with(": silent for 2 s")) << losses[0];
 }
 
+TEST_F(Survives, NotWhereTheLauncherIsNotKnownToBearIt) {
+  const std::string environment = kLetsSurvive + " LD_PRELOAD=" + EGGROLL_OPEN_MPI_5;
+  const CommandResult result = run_command(mpirun(2, train("--survive"), environment), 30);
+  EXPECT_EQ(lines_with(result.output,
+                       "eggroll: survive = true: Open MPI v5.0.11 is not known to go on when a "
+                       "rank is lost; allowed is the mpirun of Open MPI 4")
+                .size(),
+            1u)
+      << result.output;
+  EXPECT_FALSE(std::filesystem::exists(run()));
+  expect_success(mpirun(2, train(""), environment));
+}
+
 TEST_F(Survives, NotWhereMpirunWouldEndTheJob) {
   for (const std::string environment :
        {"", "OMPI_MCA_orte_enable_recovery=1", "OMPI_MCA_orte_abort_on_non_zero_status=0"}) {
