@@ -21,8 +21,8 @@ class PairSource {
   virtual uint64_t known() const = 0;
   // The next pairs to run, consecutive, at most so many; waits for the first. None: there are no more.
   virtual std::optional<PairRange> take(uint64_t at_most) = 0;
-  // The same without waiting; none: for now. Who has pairs in hand asks so, as others may be waiting for
-  // these. A source whose take() never waits has nothing to add.
+  // The same without waiting; none: no pairs are ready at this moment, and more may follow. Who has pairs
+  // in hand asks so, as others may be waiting for these. Where take() never waits it is take().
   virtual std::optional<PairRange> take_ready(uint64_t at_most) { return take(at_most); }
   // The fitness of the members of pairs that were taken together, two a pair, what they counted, and
   // what they add to the running sums, nothing where the task has none (Task::running_sums). Where

@@ -46,9 +46,9 @@ struct Run {
 // Rank 0: opens what it keeps of a run that stands at its generation.
 void begin_records(Run& run);
 
-// Generation after generation until the last one, or until a signal or max_seconds asks to stop. Collective. Throws
-// GroupBroken when a rank is lost and the group says so; the run then stands nowhere until a buddy
-// checkpoint or one of the disk is put back.
+// Generation after generation until the last one, or until a signal or max_seconds asks to stop.
+// Collective. Throws GroupBroken when a rank is lost and the group says so; the run then stands nowhere
+// until a buddy checkpoint or one of the disk is put back.
 void run_generations(Run& run, Collectives& group);
 
 }  // namespace eggroll

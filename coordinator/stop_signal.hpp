@@ -1,7 +1,7 @@
 // Signals as flags. SIGINT, SIGTERM and SIGHUP ask for a stop after the current generation (the
 // second one ends the process at once), and so does SIGUSR2, as often as it comes; SIGUSR1 asks for a
-// checkpoint. SIGHUP and SIGINT that are ignored when the
-// program starts stay ignored: so nohup and a script's background jobs are meant.
+// checkpoint. SIGHUP and SIGINT that are ignored when the program starts stay ignored: so nohup and a
+// script's background jobs are meant.
 #pragma once
 
 namespace eggroll {
