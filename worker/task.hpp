@@ -21,8 +21,7 @@ struct FitnessSummary {
   double mean = 0;
   double best = 0;
   double worst = 0;
-  double deviation =
-      0;  // standard, of all there are: the root of the mean square distance from the mean
+  double deviation = 0;  // the root of the mean square distance from the mean
   uint64_t not_finite = 0;
 };
 
